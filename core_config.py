@@ -1,4 +1,4 @@
-"""Settings and the model registry. The only module that reads the environment and `.env`; it imports nothing of ours."""
+"""Settings and the model registry: the only module that reads the environment and `.env`; imports nothing of ours."""
 
 import ipaddress
 import os
@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     )
 
     langfuse_public_key: str | None = Field(
-        None, description="Langfuse public key; with the secret key turns traces on."
+        None, description="Langfuse public key; with the secret one, traces are on."
     )
     langfuse_secret_key: SecretStr | None = Field(None, description="Langfuse secret key.")
     langfuse_host: str = Field(
