@@ -5,7 +5,7 @@ five of five tasks leased to nobody. So a time-out is never retried here; the ve
 caller repeats them with the same id, claim number or fence.
 """
 
-from typing import Any, TypeVar
+from typing import Any
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -14,8 +14,6 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 COMMAND_TIMEOUT_S = 3.0
 BLOCKING_POP_S = 5.0
-
-Client = TypeVar("Client", bound="Redis[str]")
 
 
 def connection_options(*, blocking: bool = False) -> dict[str, Any]:
@@ -27,14 +25,14 @@ def connection_options(*, blocking: bool = False) -> dict[str, Any]:
         "decode_responses": True,
         "encoding_errors": "replace",
         # OSError is what a refused connection raises; without it redis-py would not try again
-        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 3, supported_errors=(RedisConnectionError, OSError)),
+        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 3, supported_errors=(RedisConnectionError, OSError)),  # type: ignore[arg-type]  # its own default has an OSError
     }
 
 
-def connect(url: str, *, blocking: bool = False) -> "Redis[str]":
+def connect(url: str, *, blocking: bool = False) -> Redis:
     """A client for the address. It connects at the first command; close it with `aclose`."""
-    return Redis(connection_pool=connection_pool(url, blocking=blocking))
+    return Redis.from_pool(connection_pool(url, blocking=blocking))
 
 
-def connection_pool(url: str, *, blocking: bool = False) -> "ConnectionPool[Any]":
+def connection_pool(url: str, *, blocking: bool = False) -> ConnectionPool:
     return ConnectionPool.from_url(url, **connection_options(blocking=blocking))

@@ -1,5 +1,6 @@
 """Every `error_code` that a task can end with: the closed list that clients may switch on. docs/error-codes.md
-explains each one; a test holds the two together."""
+explains each one; a test holds the two together.
+"""
 
 from enum import StrEnum
 

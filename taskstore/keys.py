@@ -82,6 +82,10 @@ class Keys:
         """Channel: the id of a running task whose cancel was just requested."""
         return f"{self.prefix}cancel"
 
+    def watch(self) -> str:
+        """Channel that nobody publishes to: it keeps a process's subscription open while it follows no task."""
+        return f"{self.prefix}watch"
+
     def workers(self) -> str:
         """Sorted set: worker id by when it was last seen, ms. Swept after an hour."""
         return f"{self.prefix}workers"

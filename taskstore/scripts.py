@@ -65,7 +65,7 @@ def policy_of(settings: Settings) -> str:
 class Scripts:
     """Runs verbs, one round trip each, and translates Redis's failures into the store's."""
 
-    def __init__(self, redis: "Redis[str]", settings: Settings) -> None:
+    def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
         self._prefix = settings.key_prefix
         self._policy = policy_of(settings)

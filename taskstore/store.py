@@ -5,7 +5,7 @@ StoreUnavailable when Redis does not answer, and then nothing is known of the wr
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Literal
 
 import orjson
@@ -38,7 +38,7 @@ CLAIM_LIMIT = 100
 
 
 class TaskStore:
-    def __init__(self, redis: "Redis[str]", settings: Settings) -> None:
+    def __init__(self, redis: Redis, settings: Settings) -> None:
         self.redis = redis
         self.keys = Keys(settings.key_prefix)
         self._settings = settings
@@ -170,11 +170,9 @@ class TaskStore:
             ],
         )
 
-    async def usage(
-        self, *, by: Literal["caller", "user", "agent", "model"], since_days: int
-    ) -> list[UsageRow]:
+    async def usage(self, *, by: Literal["caller", "user", "agent", "model"], since_days: int) -> list[UsageRow]:
         """What each name spent on each of the last `since_days` UTC days, today included."""
-        today = int((datetime.now(UTC) + timedelta(0)).timestamp() // 86400)
+        today = int(datetime.now(UTC).timestamp() // 86_400)
         days = range(today - since_days + 1, today + 1)
         async with self.redis.pipeline(transaction=False) as pipe:
             for day in days:
@@ -184,7 +182,8 @@ class TaskStore:
 
     async def audit(self) -> list[str]:
         """Every way in which what is stored breaks the rules, in one atomic look; empty is right. Reads everything:
-        for tests, chaos runs and the doctor."""
+        for tests, chaos runs and the doctor.
+        """
         broken: list[str] = await self._scripts.run("audit")
         return broken
 
