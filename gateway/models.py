@@ -1,0 +1,24 @@
+"""The model registry as the gateway needs it: which names there are, which one is the default, what to tell of each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core_config import ModelConfig, Settings, api_key_of, load_registry, resolve_active_model
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    registry: Mapping[str, ModelConfig]
+    active: str
+    """The model of a task that names none."""
+    has_key: Mapping[str, bool | None]
+    """None for a model that needs no key."""
+
+
+def models_of(settings: Settings) -> Models:
+    """Read once, at start. Raises ConfigurationError."""
+    registry = load_registry(settings)
+    has_key = {
+        name: None if model.api_key_env is None else api_key_of(model) is not None for name, model in registry.items()
+    }
+    return Models(registry, resolve_active_model(settings), has_key)
