@@ -46,7 +46,7 @@ def _serve(settings: Settings, fd: int | None) -> None:
     host = address_of(listener)
     if host is not None:
         refuse_open_door(settings, host)
-    log.info("listening", extra={"address": listener.getsockname()})
+    log.info("listening", extra={"address": listener.getsockname(), "fd": fd})
     gc.collect()
     gc.freeze()  # what start-up made stays: the collector need not walk it again
     Server(app).run(sockets=[listener])

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core_config import ModelConfig, Settings, api_key_of, load_registry, resolve_active_model
+from taskstore.records import TaskRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,11 @@ class Models:
     """The model of a task that names none."""
     has_key: Mapping[str, bool | None]
     """None for a model that needs no key."""
+
+    def simulated(self, task: TaskRecord) -> bool:
+        """Whether its answer is made up; before there is one, whether it would be."""
+        model = self.registry.get(task.model)
+        return task.simulated or (task.answered_by is None and model is not None and model.simulated)
 
 
 def models_of(settings: Settings) -> Models:

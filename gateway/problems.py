@@ -112,7 +112,8 @@ def invalid(errors: Sequence[Mapping[str, Any]], code: str = "invalid_request") 
     said = [f"{'.'.join(map(str, error['loc'][1:])) or error['loc'][0]}: {error['msg']}" for error in errors[:3]]
     if len(errors) > len(said):
         said.append(f"and {len(errors) - len(said)} more")
-    return Problem(code, "; ".join(said) + ".", errors=list(errors))
+    detail = "; ".join(said)
+    return Problem(code, detail if detail.endswith(("?", ".")) else f"{detail}.", errors=list(errors))
 
 
 def problem_of(error: Exception) -> Problem | None:

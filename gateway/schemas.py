@@ -143,7 +143,7 @@ class TaskView(BaseModel):
     simulated: bool = Field(description="The answer is made up by the simulator.")
 
     @classmethod
-    def of(cls, task: TaskRecord) -> "TaskView":
+    def of(cls, task: TaskRecord, *, simulated: bool) -> "TaskView":
         retrying = task.status is Status.RETRYING
         return cls(
             task_id=task.task_id,
@@ -171,7 +171,7 @@ class TaskView(BaseModel):
             user_id=task.user_id,
             metadata=dict(task.metadata),
             partial=task.partial,
-            simulated=task.simulated,
+            simulated=simulated,
         )
 
 

@@ -99,9 +99,10 @@ def _check_known(field: str, name: str, known: Iterable[str], code: str) -> None
     names = list(known)
     if name in names:
         return
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    text = f"there is no {field} {name!r}; {hint}Known: {', '.join(names)}"
+    spelled = {known_name.lower(): known_name for known_name in names}
+    near = difflib.get_close_matches(name.lower(), spelled, n=1)
+    hint = f"did you mean {spelled[near[0]]!r}? " if near else ""
+    text = f"there is no {field} {name!r}; {hint}known: {', '.join(names)}"
     raise invalid([{"loc": ["body", field], "msg": text, "type": code}], code)
 
 

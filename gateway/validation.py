@@ -33,7 +33,7 @@ def _sentence(error: Mapping[str, Any], request: Request) -> str:
             return unknown_field(str(error["loc"][-1]), _known_fields(request, str(error["loc"][0])))
         case "missing":
             return "is required"
-        case "model_attributes_type" | "model_type" | "dict_type" if error["loc"] == ("body",):
+        case "model_attributes_type" | "model_type" | "dict_type":
             return "must be a JSON object"
         case "string_pattern_mismatch":
             return "holds a character that is not allowed here"

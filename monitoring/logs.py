@@ -32,8 +32,8 @@ _KEY_PATTERNS = re.compile(
 )
 _PLAIN_VALUE = re.compile(r"[^\s\"'=\\]+")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
-# They log every request or connection at INFO.
-_CHATTY = ("httpx", "httpcore", "openai", "LiteLLM", "asyncio", "urllib3")
+# They log every request or connection at INFO, or what we say ourselves (uvicorn's start and stop).
+_CHATTY = ("uvicorn.error", "httpx", "httpcore", "openai", "LiteLLM", "asyncio", "urllib3")
 
 
 class Redactor:

@@ -30,7 +30,7 @@ async def chat(request: Request, body: ChatBody, idempotency_key: IdempotencyKey
         text = f"The task was accepted, but its store does not answer. Ask GET /task/{submitted.task_id} later."
         raise Problem("store_unavailable", text, headers=retry_after, task_id=submitted.task_id) from error
     if task.status is Status.SUCCESS:
-        return answer(_answer(task))
+        return answer(_answer(task, simulated=gateway.models.simulated(task)))
     raise _problem(gateway, task)
 
 
@@ -48,7 +48,7 @@ def _problem(gateway: Gateway, task: TaskRecord) -> Problem:
     return Problem("chat_timeout", f"No answer within the time that this call waits. {follow}", task_id=task.task_id)
 
 
-def _answer(task: TaskRecord) -> ChatAnswer:
+def _answer(task: TaskRecord, *, simulated: bool) -> ChatAnswer:
     return ChatAnswer(
         output=task.result or "",
         duration_ms=task.duration_ms or 0,
@@ -57,7 +57,7 @@ def _answer(task: TaskRecord) -> ChatAnswer:
         token_usage=None if task.usage is None else task.usage.as_dict(),
         cost_usd=task.cost_usd,
         model=task.model,
-        simulated=task.simulated,
+        simulated=simulated,
     )
 
 

@@ -17,8 +17,10 @@ POLL_AGAIN_S = "1"
 
 async def read_task(request: Request, task_id: str, query: Annotated[WaitQuery, Query()]) -> Response:
     """The task as it stands. With `wait` the answer comes when it is final, or after that many seconds."""
-    task = await look_or_wait(gateway_of(request), demand_id(task_id), caller_of(request).may_touch, query.wait)
-    return answer(TaskView.of(task), headers={} if task.is_final else {"Retry-After": POLL_AGAIN_S})
+    gateway = gateway_of(request)
+    task = await look_or_wait(gateway, demand_id(task_id), caller_of(request).may_touch, query.wait)
+    view = TaskView.of(task, simulated=gateway.models.simulated(task))
+    return answer(view, headers={} if task.is_final else {"Retry-After": POLL_AGAIN_S})
 
 
 def add(app: FastAPI) -> None:
