@@ -5,6 +5,7 @@ import logging
 import random
 from typing import Protocol
 
+from agent.errors import AgentError
 from agent.meter import Meter
 from agent.work import AgentWork, Turn
 from taskstore.error_codes import ErrorCode
@@ -35,7 +36,7 @@ class Executor:
         """What becomes of the task; None when the lease was lost. Raises nothing but its own cancellation."""
         meter = Meter()
         ending = await self._ending(attempt, meter)
-        if isinstance(ending, Raised) and getattr(ending.error, "code", ErrorCode.INTERNAL) == ErrorCode.INTERNAL:
+        if isinstance(ending, Raised) and not is_expected(ending.error):
             log.error("attempt_failed task=%s attempt=%d", attempt.claim.task_id, attempt.claim.attempt,
                       exc_info=ending.error)  # fmt: skip
         return settlement(attempt, ending, meter, self._dice)
@@ -79,6 +80,11 @@ class Executor:
             log.warning("run_will_not_end task=%s attempt=%d", claim.task_id, claim.attempt)
             self._stray.add(run)  # asyncio holds tasks weakly
             run.add_done_callback(self._stray.discard)
+
+
+def is_expected(error: BaseException) -> bool:
+    """Whether it is the provider's or the agent's named failure, of which the record says all there is to say."""
+    return isinstance(error, AgentError) and error.code != ErrorCode.INTERNAL
 
 
 def work_of(claim: Claim) -> AgentWork:
