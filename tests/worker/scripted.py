@@ -46,7 +46,7 @@ class ScriptedRunner:
                         continue
             case "raise":
                 error = getattr(builtins, rest, None)
-                raise error("planted") if error else AgentError(ErrorCode(rest), "planted detail")
+                raise error("planted") if error else AgentError(ErrorCode[rest.upper()], "planted detail")
             case "spend":
                 meter.model_calls = 1
                 usage = TokenUsage(10, 5, 15, 0, 0)
