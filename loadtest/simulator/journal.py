@@ -90,7 +90,7 @@ class Journal:
         entry.outcome = outcome
         entry.duration_ms = round((time.monotonic() - entry.began) * 1000, 1)
         self._running -= 1
-        self._outcomes[outcome] += 1
+        self._outcomes[outcome.value] += 1
         if entry.status is not None:
             self._statuses[str(entry.status)] += 1
         self._prompt_tokens += entry.prompt_tokens
