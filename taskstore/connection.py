@@ -13,7 +13,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 COMMAND_TIMEOUT_S = 3.0
-BLOCKING_POP_S = 5.0
+BLOCKING_POP_S = 5
 
 
 def connection_options(*, blocking: bool = False) -> dict[str, Any]:

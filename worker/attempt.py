@@ -29,11 +29,15 @@ class Attempt:
         left_s = float("inf") if claim.left_ms is None else claim.left_ms / 1000
         self.timeout_s = min(timeout_s, left_s)
         self.timeout_means = Stop.DEADLINE if left_s < timeout_s else Stop.TIMEOUT
-        self.stopped: Stop | None = None
+        self._stopped: Stop | None = None
         self.stopping = asyncio.Event()
 
     def stop(self, why: Stop) -> None:
         """Asks the attempt to end; harmless when it has."""
-        if self.stopped is None or why is Stop.LOST:
-            self.stopped = why
+        if self._stopped is None or why is Stop.LOST:
+            self._stopped = why
         self.stopping.set()
+
+    def stopped(self) -> Stop | None:
+        """Why it was told to stop; None while it was not."""
+        return self._stopped

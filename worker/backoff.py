@@ -2,15 +2,15 @@
 
 import random
 
-from agent.errors import AgentErrorCode
+from agent.errors import ErrorCode
 
 CAP_S = 60.0
 """Also the most of a provider's Retry-After that is believed."""
 
-FIRST_S = {
-    AgentErrorCode.PROVIDER_RATE_LIMITED: 2.0,
-    AgentErrorCode.PROVIDER_UNAVAILABLE: 1.0,
-    AgentErrorCode.PROVIDER_TIMEOUT: 1.0,
+FIRST_S: dict[str, float] = {
+    ErrorCode.PROVIDER_RATE_LIMITED: 2.0,
+    ErrorCode.PROVIDER_UNAVAILABLE: 1.0,
+    ErrorCode.PROVIDER_TIMEOUT: 1.0,
 }
 DEFAULT_FIRST_S = 0.5
 
@@ -23,6 +23,6 @@ def delay_ms(code: str, retries: int, retry_after_s: float | None, dice: random.
     if retry_after_s is not None:
         wait_s = min(retry_after_s, CAP_S) * dice.uniform(1.0, 1.1)
     else:
-        first_s = FIRST_S.get(AgentErrorCode(code), DEFAULT_FIRST_S)
+        first_s = FIRST_S.get(code, DEFAULT_FIRST_S)
         wait_s = min(first_s * 2**retries, CAP_S) * dice.uniform(0.5, 1.0)
     return round(wait_s * 1000)

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -42,7 +43,7 @@ class Bell(Role):
             try:
                 # bounded, so that a connection which died without a word is noticed
                 async with asyncio.timeout(BLOCKING_POP_S + 3):
-                    token = await self._redis.blpop([self._key], timeout=BLOCKING_POP_S)
+                    token = await cast("Awaitable[object]", self._redis.blpop([self._key], timeout=BLOCKING_POP_S))
             except (RedisError, OSError, TimeoutError) as error:
                 log.warning("bell_lost kind=%s error=%r", self._kind, str(error))
                 await asyncio.sleep(AGAIN_AFTER_S)

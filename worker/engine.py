@@ -36,7 +36,7 @@ LOOK_EVERY_S = 1.0
 """An idle worker also claims without a bell, should a token be lost."""
 AGAIN_AFTER_S = 0.5
 """After a claim that Redis did not answer."""
-RELEASE_S = 5.0
+RELEASE_S = 2.0
 """After the drain: how long what is left may take to be released."""
 
 log = logging.getLogger(__name__)
@@ -263,6 +263,8 @@ class Engine(Worker):
         await asyncio.wait({drained, hurry}, timeout=self._settings.drain_seconds, return_when="FIRST_COMPLETED")
         for waiter in (hurry, drained):
             waiter.cancel()
+        if self._claiming is not None and not self._claiming.done():
+            await asyncio.wait({self._claiming}, timeout=RELEASE_S)
         left = list(self.attempts.values())
         for attempt in left:
             attempt.stop(Stop.DRAIN)

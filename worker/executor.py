@@ -8,6 +8,7 @@ from typing import Protocol
 from agent.errors import AgentError
 from agent.meter import Meter
 from agent.work import AgentWork, Turn
+from taskstore.error_codes import ErrorCode
 from taskstore.records import Claim, Settlement
 
 from .attempt import Attempt, Stop
@@ -35,14 +36,14 @@ class Executor:
         """What becomes of the task; None when the lease was lost. Raises nothing but its own cancellation."""
         meter = Meter()
         ending = await self._ending(attempt, meter)
-        if isinstance(ending, Raised) and not isinstance(ending.error, AgentError):
+        if isinstance(ending, Raised) and not is_expected(ending.error):
             log.error("attempt_failed task=%s attempt=%d", attempt.claim.task_id, attempt.claim.attempt,
                       exc_info=ending.error)  # fmt: skip
         return settlement(attempt, ending, meter, self._dice)
 
     async def _ending(self, attempt: Attempt, meter: Meter) -> Ending:
-        if attempt.stopped is not None:
-            return attempt.stopped
+        if why := attempt.stopped():
+            return why
         run = asyncio.create_task(self._guarded(attempt.claim, meter), name=f"agent:{attempt.claim.task_id}")
         stopping = asyncio.create_task(attempt.stopping.wait())
         try:
@@ -54,15 +55,15 @@ class Executor:
         finally:
             stopping.cancel()
             self._leave(run, attempt.claim)
-        if attempt.stopped is Stop.LOST:
+        if attempt.stopped() is Stop.LOST:
             return Stop.LOST
         if run.done() and not run.cancelled():
             result = run.result()
             if isinstance(result, str):
                 return Answered(result)  # finished just before it was stopped: the work is done and paid for
-            if attempt.stopped is None:
+            if attempt.stopped() is None:
                 return Raised(result)
-        return attempt.stopped or Raised(asyncio.CancelledError("the run cancelled itself"))
+        return attempt.stopped() or Raised(asyncio.CancelledError("the run cancelled itself"))
 
     async def _guarded(self, claim: Claim, meter: Meter) -> str | BaseException:
         """Every exception as a value: a SystemExit that leaves an asyncio task would end the whole event loop."""
@@ -79,6 +80,11 @@ class Executor:
             log.warning("run_will_not_end task=%s attempt=%d", claim.task_id, claim.attempt)
             self._stray.add(run)  # asyncio holds tasks weakly
             run.add_done_callback(self._stray.discard)
+
+
+def is_expected(error: BaseException) -> bool:
+    """Whether it is the provider's or the agent's named failure, of which the record says all there is to say."""
+    return isinstance(error, AgentError) and error.code != ErrorCode.INTERNAL
 
 
 def work_of(claim: Claim) -> AgentWork:

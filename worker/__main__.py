@@ -1,0 +1,55 @@
+"""`python -m worker`: one worker in the foreground. Ctrl-C or SIGTERM drains it; a second one releases at once."""
+
+import argparse
+import asyncio
+import os
+import secrets
+import socket
+import sys
+
+import uvloop
+from pydantic import ValidationError
+
+from core_config import VERSION, ConfigurationError, Settings, keep_loopback_off_proxies, load_registry
+from monitoring.logs import setup_logging
+from taskstore.records import WorkerInfo
+
+EXIT_CONFIGURATION = 2
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
+    parser.add_argument("--id", help="this worker's name; made up from host and process id unless given")
+    options = parser.parse_args()
+    try:
+        settings = Settings()
+        models = {name: model.max_concurrency for name, model in load_registry(settings).items()}
+    except (ConfigurationError, ValidationError) as error:
+        sys.stderr.write(f"The configuration does not work: {error}\n")
+        return EXIT_CONFIGURATION
+    setup_logging(settings, "worker")
+    keep_loopback_off_proxies()
+
+    # not before the settings are known to work: these take seconds to load
+    from agent.runner import AgentRunner  # noqa: PLC0415
+    from worker.engine import Engine  # noqa: PLC0415
+    from worker.executor import Executor  # noqa: PLC0415
+
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    host, pid = socket.gethostname(), os.getpid()
+    worker_id = options.id or f"{host}-{pid}-{secrets.token_hex(4)}"
+    runner = AgentRunner(settings)
+    engine = Engine(
+        settings,
+        Executor(runner),
+        WorkerInfo(worker_id, host, pid, VERSION, settings.worker_concurrency, 0),
+        models,
+        on_shutdown=lambda _: runner.close(),
+    )
+    engine.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
