@@ -4,6 +4,7 @@ import re
 
 import httpx
 import pytest
+import redis
 
 from core_config import ROOT, Settings
 from gateway import VERSION
@@ -24,7 +25,8 @@ async def test_a_fault_of_ours_says_its_request_id_and_nothing_else(
     client: httpx.AsyncClient, store: TaskStore, settings: Settings, caplog: pytest.LogCaptureFixture
 ):
     task_id = await submitted(client)
-    await store.redis.hset(store.keys.task(task_id), "status", "sk-secret-of-a-later-version")
+    with redis.Redis.from_url(settings.redis_address) as server:
+        server.hset(store.keys.task(task_id), "status", "a-later-version's")
     answer = await client.get(f"/task/{task_id}", headers={"x-request-id": "mine-1"})
     assert answer.status_code == 500
     assert answer.headers["x-request-id"] == "mine-1"
