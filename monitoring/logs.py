@@ -97,7 +97,8 @@ def _quoted(text: str) -> str:
 
 def setup_logging(settings: Settings, process: str, secrets: Iterable[str] = ()) -> Redactor:
     """Sends every logger's lines of this process to stderr. `process` names it (`gateway`, `worker`); `secrets` are more
-    values to keep out, such as the providers' keys. Answers the redactor, for texts that go elsewhere."""
+    values to keep out, such as the providers' keys. Answers the redactor, for texts that go elsewhere.
+    """
     redact = Redactor([*secrets_of(settings), *secrets])
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(process, redact))

@@ -18,6 +18,7 @@ from agent.errors import AgentError, ErrorCode
 from agent.meter import Meter, TokenUsage
 from agent.work import AgentWork
 from core_config import Settings
+from monitoring.tracing import Tracing
 from taskstore.records import WorkerInfo
 from worker.engine import Engine
 from worker.executor import Executor
@@ -29,7 +30,7 @@ async def until(path: str) -> None:
 
 
 class ScriptedRunner:
-    async def run(self, work: AgentWork, meter: Meter) -> str:
+    async def run(self, work: AgentWork, meter: Meter, *, callbacks: object = ()) -> str:
         verb, _, rest = work.message.partition(" ")
         match verb:
             case "say":
@@ -73,7 +74,7 @@ def main() -> None:
     worker = WorkerInfo(sys.argv[1], "test", os.getpid(), "test", settings.worker_concurrency, 0)
     models = {"M": None, "Few": 2}
     hooks = {"on_job_start": hook, "on_job_end": hook, "after_job_end": hook} if "hooks" in sys.argv else {}
-    Engine(settings, Executor(ScriptedRunner()), worker, models, **hooks).run()
+    Engine(settings, Executor(ScriptedRunner(), Tracing(settings)), worker, models, **hooks).run()
 
 
 if __name__ == "__main__":
