@@ -4,6 +4,8 @@ Everything of the agent that needs litellm imports it from here, so that no orde
 the network for a price table, cap the connections to a provider, or write banners to the terminal.
 """
 
+import contextlib
+import importlib
 import logging
 import os
 
@@ -25,6 +27,11 @@ from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler  # noqa: E40
 litellm.telemetry = False
 litellm.suppress_debug_info = True  # "Give Feedback / Get Help" on every error
 litellm.disable_aiohttp_trust_env = True  # agent.transport chooses the proxy
+
+# The first call would import this and hold up the event loop for a second; better at start. Only a matter of time:
+# where a release moves it, nothing else changes.
+with contextlib.suppress(ImportError):
+    importlib.import_module("litellm.responses.mcp.chat_completions_handler")
 
 for _name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
     _logger = logging.getLogger(_name)
