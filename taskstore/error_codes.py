@@ -1,0 +1,28 @@
+"""Every `error_code` that a task can end with: the closed list that clients may switch on. docs/error-codes.md
+explains each one; a test holds the two together.
+"""
+
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    # the agent's (agent/errors.py raises them)
+    MAX_ITERATIONS = "max_iterations"
+    PROVIDER_AUTH = "provider_auth"
+    PROVIDER_NO_BALANCE = "provider_no_balance"
+    PROVIDER_RATE_LIMITED = "provider_rate_limited"
+    PROVIDER_UNAVAILABLE = "provider_unavailable"
+    PROVIDER_TIMEOUT = "provider_timeout"
+    PROVIDER_BAD_RESPONSE = "provider_bad_response"
+    PROVIDER_BAD_REQUEST = "provider_bad_request"
+    MODEL_UNAVAILABLE = "model_unavailable"
+    CONTENT_BLOCKED = "content_blocked"
+    CONTEXT_TOO_LONG = "context_too_long"
+    EMPTY_ANSWER = "empty_answer"
+    ANSWER_TRUNCATED = "answer_truncated"
+    INTERNAL = "internal"
+    # the queue's
+    ATTEMPT_TIMEOUT = "attempt_timeout"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    WORKER_LOST = "worker_lost"
+    CANCELLED = "cancelled"

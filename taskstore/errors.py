@@ -1,0 +1,42 @@
+"""What the store can refuse.
+
+StoreError
++-- StoreUnavailable      Redis did not answer in time, or is loading: nothing is known of the write, ask again
+|   +-- StorageFull       Redis takes no more writes (memory, disk): nothing was written
++-- QueueFull             as many tasks wait as QUEUE_MAX_DEPTH allows: nothing was written
++-- TaskNotFound          unknown, expired, or another caller's
++-- WrongStatus           the task's status does not allow the verb
++-- IdempotencyConflict   the key was used with another body
+"""
+
+
+class StoreError(Exception):
+    pass
+
+
+class StoreUnavailable(StoreError):  # noqa: N818  states of a store, not errors of a program
+    retry_after_s = 1
+
+
+class StorageFull(StoreUnavailable):
+    retry_after_s = 5
+
+
+class QueueFull(StoreError):  # noqa: N818
+    def __init__(self, depth: int) -> None:
+        super().__init__(f"the queue holds its limit of {depth} waiting tasks")
+        self.depth = depth
+
+
+class TaskNotFound(StoreError):  # noqa: N818
+    pass
+
+
+class WrongStatus(StoreError):  # noqa: N818
+    def __init__(self, status: str) -> None:
+        super().__init__(f"the task's status is {status}")
+        self.status = status
+
+
+class IdempotencyConflict(StoreError):  # noqa: N818
+    pass

@@ -1,0 +1,103 @@
+"""Every Redis key: one function each, with its type, its content and its time to live.
+
+The scripts build the same names from the prefix (one primary, no Cluster); a test compares them with this list.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    prefix: str
+
+    def task(self, task_id: str) -> str:
+        """Hash: the record. None while live; final: retention + 60 s; a dead letter: DEAD_TTL_SECONDS + 60 s."""
+        return f"{self.prefix}task:{task_id}"
+
+    def events(self, task_id: str) -> str:
+        """Stream of what happened to the task, also the channel that announces each entry. Lives as the record."""
+        return f"{self.prefix}events:{task_id}"
+
+    def ready(self, lane: str) -> str:
+        """Sorted set by fair order (`vscore`). Lane: `{model}:{i or b}` (interactive, batch) or `quarantine`."""
+        return f"{self.prefix}ready:{lane}"
+
+    def leases(self, lane: str) -> str:
+        """Sorted set by the lease's end, ms. Its size is how many run in the lane."""
+        return f"{self.prefix}leases:{lane}"
+
+    def scheduled(self) -> str:
+        """Sorted set by due time, ms: `run_at` or a retry's backoff."""
+        return f"{self.prefix}scheduled"
+
+    def blocked(self, caller: str, session: str) -> str:
+        """Sorted set by the session's own order: tasks behind another one of their session."""
+        return f"{self.prefix}blocked:{caller}:{session}"
+
+    def waiting(self) -> str:
+        """Sorted set by decide-by time, ms, or +inf: tasks that wait for a person."""
+        return f"{self.prefix}waiting"
+
+    def live(self) -> str:
+        """Sorted set of EVERY task that is not final, by deadline, ms, or +inf."""
+        return f"{self.prefix}live"
+
+    def gone(self) -> str:
+        """Sorted set of final tasks by the time to forget them, ms."""
+        return f"{self.prefix}gone"
+
+    def dead(self) -> str:
+        """Sorted set of dead letters by the time they were buried, ms."""
+        return f"{self.prefix}dead"
+
+    def caller(self, caller: str) -> str:
+        """Sorted set of a caller's task ids by creation, ms."""
+        return f"{self.prefix}caller:{caller}"
+
+    def idempotency(self, caller: str, key: str) -> str:
+        """String `{task id} {sha256 of the body}`. Lives as the record."""
+        return f"{self.prefix}idem:{caller}:{key}"
+
+    def session(self, caller: str, session: str) -> str:
+        """Hash: `holder` (task id), `seq`, `turns`, `updated_at`. SESSION_TTL_SECONDS after its last task."""
+        return f"{self.prefix}session:{caller}:{session}"
+
+    def session_log(self, caller: str, session: str) -> str:
+        """List of turns, appended by a successful final only. Lives as the session."""
+        return f"{self.prefix}session:{caller}:{session}:log"
+
+    def fair(self) -> str:
+        """Hash: `*` is the virtual clock, `{flow}` that flow's last finish. Passed flows are pruned by the sweep."""
+        return f"{self.prefix}fair"
+
+    def lanes(self) -> str:
+        """Set of the lanes that were ever used."""
+        return f"{self.prefix}lanes"
+
+    def bell(self, kind: str) -> str:
+        """List with at most one token: wakes one worker that listens for `i` or `b` tasks."""
+        return f"{self.prefix}bell:{kind}"
+
+    def cancel(self) -> str:
+        """Channel: the id of a running task whose cancel was just requested."""
+        return f"{self.prefix}cancel"
+
+    def watch(self) -> str:
+        """Channel that nobody publishes to: it keeps a process's subscription open while it follows no task."""
+        return f"{self.prefix}watch"
+
+    def workers(self) -> str:
+        """Sorted set: worker id by when it was last seen, ms. Swept after an hour."""
+        return f"{self.prefix}workers"
+
+    def worker(self, worker_id: str) -> str:
+        """Hash: host, pid, version, slots, and the last claim's number and answer. 1 hour, refreshed by renew."""
+        return f"{self.prefix}worker:{worker_id}"
+
+    def swept(self) -> str:
+        """Hash: `at` (ms) of the last sweep, which finds gaps and clock jumps; `cursor` of the orphan scan."""
+        return f"{self.prefix}swept"
+
+    def usage(self, day: int) -> str:
+        """Hash of one UTC day (days since 1970): totals by caller, user_id, agent and model. USAGE_TTL_DAYS."""
+        return f"{self.prefix}usage:{day}"

@@ -1,0 +1,307 @@
+"""What goes into the store and what comes out of it: plain, frozen values."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+import orjson
+
+from .states import Status
+
+RECORD_VERSION = 1
+NO_SESSION = frozenset({"", "default"})
+
+
+class Kind(StrEnum):
+    """Which of a model's two lanes a task waits in."""
+
+    INTERACTIVE = "i"
+    """Somebody is waiting on the line: goes first, and may use a worker's extra slots."""
+    BATCH = "b"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens of every model call, summed."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int]) -> "TokenUsage":
+        return cls(**{name: int(counts.get(name, 0)) for name in cls.__slots__})
+
+    def as_dict(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTask:
+    """What the gateway hands to `submit`. The gateway makes the id, so that a lost reply can be asked for again."""
+
+    task_id: str
+    caller: str
+    message: str
+    model: str
+    agent: str = "default"
+    kind: Kind = Kind.BATCH
+    user_id: str | None = None
+    session_id: str | None = None
+    priority: int = 5
+    """1 to 9; each step doubles the share of the worker's time among one caller's tasks."""
+    share: str | None = None
+    """Who the fair order counts it for; the caller unless given."""
+    run_at_ms: int = 0
+    deadline_ms: int = 0
+    """Milliseconds from the submit after which it fails; 0 is none."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    body_sha256: str = ""
+
+    @property
+    def session(self) -> str:
+        """The session's key under its caller: a hash of user_id and session_id, so that no two pairs meet."""
+        return session_key(self.user_id, self.session_id)
+
+
+def session_key(user_id: str | None, session_id: str | None) -> str:
+    if session_id is None or session_id.strip() in NO_SESSION:
+        return ""
+    return hashlib.sha256(orjson.dumps([user_id, session_id])).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    task_id: str
+    status: Status
+    created_at: datetime
+    created: bool
+    """False when the id or the idempotency key was submitted before: the answer is then that task's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRecord:
+    """A task as it stands. Times are UTC; durations are milliseconds."""
+
+    task_id: str
+    caller: str
+    status: Status
+    message: str
+    model: str
+    agent: str
+    kind: Kind
+    priority: int
+    user_id: str | None
+    session_id: str | None
+    metadata: Mapping[str, Any]
+    created_at: datetime
+    run_at: datetime | None
+    deadline_at: datetime | None
+    started_at: datetime | None
+    completed_at: datetime | None
+    cancel_requested_at: datetime | None
+    queued_ms: int | None
+    duration_ms: int | None
+    attempt: int
+    retries: int
+    crashes: int
+    fence: int
+    worker: str | None
+    cause: str | None
+    """Why it is where it is: `worker_lost`, `lost_claim`, an error code, ..."""
+    result: str | None
+    partial: str | None
+    error: str | None
+    error_code: str | None
+    usage: TokenUsage | None
+    cost_usd: float | None
+    """None when any model call's price is unknown."""
+    answered_by: str | None
+    simulated: bool
+    queue_position: int | None
+    """How many tasks of its lane come first; None unless it is ready."""
+
+    @property
+    def is_final(self) -> bool:
+        return self.status.is_final
+
+    @classmethod
+    def of(cls, task_id: str, fields: Mapping[str, str], position: int | None) -> "TaskRecord":
+        usage = fields.get("usage")
+        cost = None
+        if usage is not None and fields.get("unpriced", "0") == "0":
+            cost = int(fields.get("cost_nusd", "0")) / 1e9
+        return cls(
+            task_id=task_id,
+            caller=fields["caller"],
+            status=Status(fields["status"]),
+            message=fields["message"],
+            model=fields["model"],
+            agent=fields["agent"],
+            kind=Kind(fields["kind"]),
+            priority=int(fields["priority"]),
+            user_id=fields.get("user_id"),
+            session_id=fields.get("session_id"),
+            metadata=orjson.loads(fields.get("metadata", "{}")),
+            created_at=_required_time(fields["created_at"]),
+            run_at=_time(fields.get("run_at")),
+            deadline_at=_time(fields.get("deadline_at")),
+            started_at=_time(fields.get("started_at")),
+            completed_at=_time(fields.get("completed_at")),
+            cancel_requested_at=_time(fields.get("cancel_at")),
+            queued_ms=_number(fields.get("queued_ms")),
+            duration_ms=_number(fields.get("duration_ms")),
+            attempt=int(fields["attempt"]),
+            retries=int(fields["retries"]),
+            crashes=int(fields["crashes"]),
+            fence=int(fields["fence"]),
+            worker=fields.get("worker") or None,
+            cause=fields.get("cause") or None,
+            result=fields.get("result"),
+            partial=fields.get("partial"),
+            error=fields.get("error"),
+            error_code=fields.get("error_code"),
+            usage=None if usage is None else TokenUsage.of(orjson.loads(usage)),
+            cost_usd=cost,
+            answered_by=fields.get("answered_by"),
+            simulated=fields.get("simulated") == "1",
+            queue_position=position,
+        )
+
+
+def _required_time(ms: str) -> datetime:
+    return datetime.fromtimestamp(int(ms) / 1000, UTC)
+
+
+def _time(ms: str | None) -> datetime | None:
+    return None if ms in (None, "", "0") else _required_time(str(ms))
+
+
+def _number(text: str | None) -> int | None:
+    return None if text in (None, "") else int(str(text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One task as a worker gets it: all that a run needs, in one answer. `fence` is the token of every write."""
+
+    task_id: str
+    fence: int
+    attempt: int
+    crashes: int
+    retries: int
+    caller: str
+    model: str
+    agent: str
+    kind: Kind
+    message: str
+    user_id: str | None
+    session_id: str | None
+    metadata: Mapping[str, Any]
+    left_ms: int | None
+    """Milliseconds until its deadline; a duration, so that no two machines' clocks are compared."""
+    history: Sequence["Turn"] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One finished exchange of a session."""
+
+    message: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    tasks: Sequence[Claim]
+    next_due_ms: int | None
+    """Milliseconds until the next scheduled task is due; None when none is scheduled."""
+    more: bool
+    """Tasks that this claim could have taken were left, for want of room in one answer."""
+
+
+SettleKind = Literal["success", "fail", "cancelled", "retry", "bury", "release", "suspend"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What becomes of a running task, and what its attempt spent."""
+
+    task_id: str
+    fence: int
+    kind: SettleKind
+    result: str | None = None
+    partial: str | None = None
+    error: str | None = None
+    error_code: str | None = None
+    cause: str | None = None
+    delay_ms: int = 0
+    decide_within_ms: int = 0
+    answered_by: str | None = None
+    simulated: bool = False
+    usage: TokenUsage | None = None
+    """None when the attempt called no model."""
+    cost_usd: float | None = None
+    """Of this attempt; None with a `usage` means that the price is unknown."""
+
+    def as_json(self) -> bytes:
+        """The script's argument. Money travels as whole billionths of a dollar: sums of floats would drift."""
+        data: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in ("result", "partial", "error", "error_code", "cause", "answered_by")
+            if getattr(self, name) is not None
+        }
+        data["delay_ms"] = self.delay_ms
+        data["decide_ms"] = self.decide_within_ms
+        data["simulated"] = self.simulated
+        if self.usage is not None:
+            data["usage"] = self.usage.as_dict()
+            data["unpriced"] = int(self.cost_usd is None)
+            data["cost_nusd"] = round((self.cost_usd or 0) * 1e9)
+        return orjson.dumps(data)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    id: str
+    host: str
+    pid: int
+    version: str
+    slots: int
+    last_seen_ms: int
+    """How long ago it was heard of, milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The queue at one moment, counted in one script."""
+
+    queued: int
+    running: int
+    scheduled: int
+    blocked: int
+    waiting: int
+    dead: int
+    workers: Sequence[WorkerInfo]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """What one name spent on one UTC day."""
+
+    day: str
+    name: str
+    tasks: int
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    cost_usd: float | None
+    """Of the priced attempts; None when there was none."""
+    unpriced: int
+    """Attempts whose price is unknown."""

@@ -1,0 +1,91 @@
+"""The verbs' Lua: `scripts/_prelude.lua` + `scripts/<verb>.lua`, joined here, run by EVALSHA.
+
+Scripts are addressed by their content, so two versions of the code can run side by side on one Redis.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+from redis.exceptions import (
+    BusyLoadingError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+
+from core_config import Settings
+
+from .errors import StorageFull, StoreUnavailable
+
+FOLDER = Path(__file__).parent / "scripts"
+VERBS = (
+    "submit",
+    "read",
+    "claim",
+    "renew",
+    "settle",
+    "sweep",
+    "cancel",
+    "decide",
+    "replay",
+    "overview",
+    "audit",
+)
+FULL = ("OOM", "MISCONF")
+AWAY = ("LOADING", "READONLY", "NOREPLICAS", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "NOAUTH")
+
+
+@cache
+def source(verb: str) -> str:
+    return (FOLDER / "_prelude.lua").read_text() + (FOLDER / f"{verb}.lua").read_text()
+
+
+def policy_of(settings: Settings) -> str:
+    """The settings that scripts need, as the JSON that each of them gets as ARGV[1]. Times are milliseconds."""
+    return orjson.dumps(
+        {
+            "lease": round(settings.lease_seconds * 1000),
+            "retention": settings.result_ttl_seconds * 1000,
+            "dead_ttl": settings.dead_ttl_seconds * 1000,
+            "session_ttl": settings.session_ttl_seconds * 1000,
+            "usage_days": settings.usage_ttl_days,
+            "max_retries": settings.max_retries,
+            "max_crashes": settings.max_crashes,
+            "max_depth": settings.queue_max_depth,
+        }
+    ).decode()
+
+
+class Scripts:
+    """Runs verbs, one round trip each, and translates Redis's failures into the store's."""
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self._redis = redis
+        self._prefix = settings.key_prefix
+        self._policy = policy_of(settings)
+        self._scripts: Mapping[str, AsyncScript] = {verb: redis.register_script(source(verb)) for verb in VERBS}
+
+    async def run(self, verb: str, *args: str | bytes | float) -> Any:
+        """The script's answer. Raises StoreUnavailable or StorageFull; a bug in a script raises ResponseError."""
+        values: Sequence[str | bytes | float] = (self._policy, *args)
+        try:
+            return await self._scripts[verb](keys=[self._prefix], args=values)
+        except (OutOfMemoryError, ReadOnlyError, BusyLoadingError, ResponseError) as error:
+            raise _translated(error) from error
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"Redis did not answer: {error}") from error
+
+
+def _translated(error: RedisError) -> Exception:
+    words = str(error).split(" ", 1)
+    if isinstance(error, OutOfMemoryError) or words[0] in FULL:
+        return StorageFull(f"Redis takes no more writes: {error}")
+    if isinstance(error, BusyLoadingError | ReadOnlyError) or words[0] in AWAY:
+        return StoreUnavailable(f"Redis is not ready: {error}")
+    return error

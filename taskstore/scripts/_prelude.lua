@@ -1,0 +1,199 @@
+-- Shared by every verb: the clock, the record, and the steps that move a task. Joined in front of each script.
+-- KEYS[1] = key prefix; ARGV[1] = policy (JSON, scripts.py). One primary, no Cluster: names are built from the prefix.
+-- Numbers leave as whole strings: Lua's .. keeps only 14 digits.
+local call = redis.call
+local P = KEYS[1]
+local policy = cjson.decode(ARGV[1])
+
+local clock_parts = call('TIME')
+local now = clock_parts[1] * 1000 + math.floor(clock_parts[2] / 1000)
+
+local function whole(number) return string.format('%.0f', number) end
+
+local FINAL = { success = true, failed = true, cancelled = true }
+
+-- What scripts decide by; bodies (message, result) stay in Redis until they are asked for.
+local FIELDS = {
+  'status', 'at', 'caller', 'model', 'agent', 'kind', 'flow', 'weight', 'vscore', 'session', 'turn', 'user_id',
+  'fence', 'settled', 'attempt', 'retries', 'crashes', 'worker', 'created_at', 'queued_at', 'started_at',
+  'deadline_at', 'cancel_at', 'idem',
+}
+local NUMBERS = {
+  turn = true, fence = true, settled = true, attempt = true, retries = true, crashes = true, created_at = true,
+  queued_at = true, started_at = true, deadline_at = true,
+}
+
+local function task_key(id) return P .. 'task:' .. id end
+
+-- The record's decision fields, or nil when there is none.
+local function load(id)
+  local values = call('HMGET', task_key(id), unpack(FIELDS))
+  if not values[1] then return nil end
+  local r = {}
+  for i, name in ipairs(FIELDS) do
+    local value = values[i]
+    if NUMBERS[name] then r[name] = tonumber(value or 0) or 0 else r[name] = value or '' end
+  end
+  return r
+end
+
+local function set(id, r, fields)
+  local flat = {}
+  for name, value in pairs(fields) do
+    r[name] = value
+    flat[#flat + 1] = name
+    flat[#flat + 1] = type(value) == 'number' and whole(value) or value
+  end
+  call('HSET', task_key(id), unpack(flat))
+end
+
+-- One token at most: it wakes one worker, and whoever claims rings again when more is left.
+local function ring(kind)
+  local bell = P .. 'bell:' .. kind
+  if call('LLEN', bell) == 0 then call('RPUSH', bell, '1') end
+end
+
+-- Appends to the task's stream and announces it there; the entry's id is what watchers resume from.
+local function event(id, r, kind, extra)
+  local stream = P .. 'events:' .. id
+  local fields = { 'type', kind, 'status', r.status, 'attempt', whole(r.attempt), 'fence', whole(r.fence),
+    'at', whole(now) }
+  for _, part in ipairs(extra or {}) do fields[#fields + 1] = part end
+  local entry = call('XADD', stream, 'MAXLEN', '~', '10000', '*', unpack(fields))
+  call('PUBLISH', stream, entry)
+end
+
+local function lane_of(r)
+  if r.crashes >= 2 then return 'quarantine' end
+  return r.model .. ':' .. r.kind
+end
+
+local function bell_of(r) return r.crashes >= 2 and 'b' or r.kind end
+
+local function leave(id, r)
+  if r.at ~= '' then call('ZREM', P .. r.at, id) end
+end
+
+local function session_key(r) return P .. 'session:' .. r.caller .. ':' .. r.session end
+
+local function blocked_name(r) return 'blocked:' .. r.caller .. ':' .. r.session end
+
+-- The fair order: a virtual finish time, given once, when the task is first ready, and kept for good.
+local function stamp(id, r)
+  if r.vscore ~= '' then return end
+  local fair = P .. 'fair'
+  local clock = tonumber(call('HGET', fair, '*') or '0')
+  local last = tonumber(call('HGET', fair, r.flow) or '0')
+  local finish = string.format('%.6f', math.max(clock, last) + 1 / tonumber(r.weight))
+  call('HSET', fair, r.flow, finish)
+  set(id, r, { vscore = finish })
+end
+
+-- Puts a live task that stands in no index where it belongs: later, behind its session, or ready.
+local function place(id, r, due)
+  if due > now then
+    set(id, r, { at = 'scheduled' })
+    call('ZADD', P .. 'scheduled', whole(due), id)
+    -- a worker that sleeps until the next due task has to learn of an earlier one
+    if call('ZRANGE', P .. 'scheduled', 0, 0)[1] == id then ring(bell_of(r)) end
+    return
+  end
+  stamp(id, r)
+  if r.session ~= '' then
+    local session = session_key(r)
+    local holder = call('HGET', session, 'holder')
+    if holder and holder ~= id and call('ZSCORE', P .. 'live', holder) then
+      set(id, r, { at = blocked_name(r) })
+      call('ZADD', P .. r.at, whole(r.turn), id)
+      return
+    end
+    call('HSET', session, 'holder', id)
+    call('PERSIST', session)
+    call('PERSIST', session .. ':log')
+  end
+  local lane = lane_of(r)
+  set(id, r, { at = 'ready:' .. lane })
+  call('SADD', P .. 'lanes', lane)
+  call('ZADD', P .. r.at, r.vscore, id)
+  ring(bell_of(r))
+end
+
+-- Adds what an attempt spent to the record and to the day's total; records die after an hour, the bill must not.
+local function charge(id, r, data)
+  if not data.usage then return end
+  local key = task_key(id)
+  local before = call('HGET', key, 'usage')
+  local sum = cjson.decode(before or '{}')
+  for name, count in pairs(data.usage) do sum[name] = (sum[name] or 0) + count end
+  call('HSET', key, 'usage', cjson.encode(sum))
+  call('HINCRBY', key, 'cost_nusd', whole(data.cost_nusd))
+  call('HINCRBY', key, 'unpriced', whole(data.unpriced))
+  local day = math.floor(now / 86400000)
+  local totals = P .. 'usage:' .. whole(day)
+  local who = table.concat({ r.caller, r.user_id, r.agent, data.answered_by or r.model }, '\31') .. '\31'
+  call('HINCRBY', totals, who .. 'tasks', before and 0 or 1)
+  call('HINCRBY', totals, who .. 'attempts', 1)
+  call('HINCRBY', totals, who .. 'prompt_tokens', whole(data.usage.prompt_tokens))
+  call('HINCRBY', totals, who .. 'completion_tokens', whole(data.usage.completion_tokens))
+  call('HINCRBY', totals, who .. 'total_tokens', whole(data.usage.total_tokens))
+  call('HINCRBY', totals, who .. 'cost_nusd', whole(data.cost_nusd))
+  call('HINCRBY', totals, who .. 'unpriced', whole(data.unpriced))
+  call('PEXPIREAT', totals, whole((day + 1 + policy.usage_days) * 86400000))
+end
+
+local SESSION_TURNS = 50
+
+-- The session's turn is kept, its next task is let in, and the session's time to live starts when nobody is left.
+local function end_turn(id, r, status, result)
+  local session = session_key(r)
+  if call('HGET', session, 'holder') ~= id then return end
+  if status == 'success' then
+    local message = call('HGET', task_key(id), 'message')
+    call('RPUSH', session .. ':log', cjson.encode({ task = id, message = message, answer = result }))
+    call('LTRIM', session .. ':log', -SESSION_TURNS, -1)
+    call('HINCRBY', session, 'turns', 1)
+  end
+  call('HDEL', session, 'holder')
+  call('HSET', session, 'updated_at', whole(now))
+  while true do
+    local next_id = call('ZPOPMIN', P .. blocked_name(r))[1]
+    if not next_id then break end
+    local waiting = load(next_id)
+    if waiting then
+      place(next_id, waiting, now)
+      return
+    end
+  end
+  call('PEXPIRE', session, whole(policy.session_ttl))
+  call('PEXPIRE', session .. ':log', whole(policy.session_ttl))
+end
+
+-- Ends a task. data: result, partial, error, error_code, cause, answered_by, simulated; dead = also a dead letter.
+local function final(id, r, status, data)
+  leave(id, r)
+  local fields = { status = status, at = '', completed_at = now, cause = data.cause or data.error_code or '' }
+  for _, name in ipairs({ 'result', 'partial', 'error', 'error_code', 'answered_by' }) do
+    if data[name] then fields[name] = data[name] end
+  end
+  if data.simulated then fields.simulated = '1' end
+  -- what an earlier attempt failed with is not how the task ended
+  call('HDEL', task_key(id), 'error', 'error_code')
+  set(id, r, fields)
+  call('ZREM', P .. 'live', id)
+  local ttl = policy.retention
+  if data.dead then
+    ttl = policy.dead_ttl
+    call('ZADD', P .. 'dead', whole(now), id)
+  end
+  call('ZADD', P .. 'gone', whole(now + ttl), id)
+  event(id, r, 'status', { 'cause', r.cause, 'error_code', data.error_code or '' })
+  if r.session ~= '' then end_turn(id, r, status, data.result or '') end
+  -- a minute longer than the sweep's own time to forget: the sweep is the rule, this the net
+  for _, key in ipairs({ task_key(id), P .. 'events:' .. id }) do call('PEXPIRE', key, whole(ttl + 60000)) end
+  if r.idem ~= '' then call('PEXPIRE', r.idem, whole(ttl + 60000)) end
+end
+
+local CANCELLED = { error_code = 'cancelled', error = 'The task was cancelled.', cause = 'cancelled' }
+
+local EXPIRED = { error_code = 'deadline_exceeded', error = 'The task did not finish before its deadline.' }
+

@@ -1,0 +1,20 @@
+-- overview: the queue at one moment. Writes nothing.
+-- Returns {{queued, running, scheduled, blocked, waiting, dead}, {{worker, ms since seen, host, pid, version, slots}}}
+local ready, running = 0, 0
+for _, lane in ipairs(call('SMEMBERS', P .. 'lanes')) do
+  ready = ready + call('ZCARD', P .. 'ready:' .. lane)
+  running = running + call('ZCARD', P .. 'leases:' .. lane)
+end
+local scheduled, waiting = call('ZCARD', P .. 'scheduled'), call('ZCARD', P .. 'waiting')
+local blocked = call('ZCARD', P .. 'live') - ready - running - scheduled - waiting
+
+local workers = {}
+local SEEN_MS = math.max(10000, 2 * policy.lease)
+for _, wid in ipairs(call('ZRANGEBYSCORE', P .. 'workers', whole(now - SEEN_MS), '+inf')) do
+  local about = call('HMGET', P .. 'worker:' .. wid, 'host', 'pid', 'version', 'slots')
+  local seen = tonumber(call('ZSCORE', P .. 'workers', wid))
+  workers[#workers + 1] = { wid, whole(now - seen), about[1] or '', about[2] or '0', about[3] or '', about[4] or '0' }
+end
+local counts = { ready, running, scheduled, blocked, waiting, call('ZCARD', P .. 'dead') }
+for i, count in ipairs(counts) do counts[i] = whole(count) end
+return { counts, workers }

@@ -1,0 +1,74 @@
+-- settle: what becomes of running tasks, in one script for a batch. Only the fence of the claim may write.
+-- ARGV: 2... id, fence, kind, data (JSON, records.Settlement), ...
+--       kind: success | fail | cancelled | retry | bury | release | suspend
+-- Returns a word per task: 'ok' (also for a repeat) | 'lease_lost'
+-- Event: status success, failed, cancelled, retrying, pending or waiting
+
+local function again(id, r, status, due, cause)
+  leave(id, r)
+  set(id, r, { status = status, queued_at = math.max(now, due), cause = cause or '' })
+  place(id, r, due)
+  event(id, r, 'status', { 'cause', r.cause })
+end
+
+local function note_failure(id, data)
+  for _, name in ipairs({ 'partial', 'error', 'error_code', 'answered_by' }) do
+    if data[name] then call('HSET', task_key(id), name, data[name]) end
+  end
+end
+
+local VERBS = {
+  success = function(id, r, data) final(id, r, 'success', data) end,
+  fail = function(id, r, data) final(id, r, 'failed', data) end,
+  bury = function(id, r, data)
+    data.dead = true
+    final(id, r, 'failed', data)
+  end,
+  cancelled = function(id, r, data)
+    for name, value in pairs(CANCELLED) do data[name] = value end
+    final(id, r, 'cancelled', data)
+  end,
+  retry = function(id, r, data)
+    local due = now + data.delay_ms
+    if r.retries >= policy.max_retries or (r.deadline_at > 0 and due >= r.deadline_at) then
+      data.dead = true
+      return final(id, r, 'failed', data)
+    end
+    set(id, r, { retries = r.retries + 1 })
+    note_failure(id, data)
+    again(id, r, 'retrying', due, data.error_code)
+  end,
+  release = function(id, r, data)
+    set(id, r, { attempt = r.attempt - 1 })
+    again(id, r, 'pending', now, data.cause or 'released')
+  end,
+  suspend = function(id, r, data)
+    leave(id, r)
+    set(id, r, { status = 'waiting', at = 'waiting', cause = data.cause or '' })
+    call('ZADD', P .. 'waiting', data.decide_ms > 0 and whole(now + data.decide_ms) or '+inf', id)
+    event(id, r, 'status', { 'cause', r.cause })
+  end,
+}
+local STOPPED_BY_CANCEL = { retry = true, release = true, suspend = true }
+
+local words = {}
+for i = 2, #ARGV, 4 do
+  local id, fence, kind = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+  local r = load(id)
+  if r and r.status == 'running' and r.fence == fence then
+    local data = cjson.decode(ARGV[i + 3])
+    set(id, r, { settled = fence, duration_ms = math.max(0, now - r.started_at) })
+    charge(id, r, data)
+    if r.cancel_at ~= '' and STOPPED_BY_CANCEL[kind] then kind = 'cancelled' end
+    VERBS[kind](id, r, data)
+    -- a slot of the model is free: a worker that had room, but not for this model, has to look again
+    for _, bell in ipairs({ 'i', 'b' }) do
+      if call('ZCARD', P .. 'ready:' .. r.model .. ':' .. bell) > 0 then ring(bell) end
+    end
+    if call('ZCARD', P .. 'ready:quarantine') > 0 then ring('b') end
+    words[#words + 1] = 'ok'
+  else
+    words[#words + 1] = r and r.settled == fence and 'ok' or 'lease_lost'
+  end
+end
+return words

@@ -1,0 +1,50 @@
+-- submit: a new task into the record, the index and the stream, or nothing at all.
+-- ARGV: 2 id, 3 run_at ms or 0, 4 deadline ms from now or 0, 5 idempotency key's Redis key or '', 6 sha256 of the body,
+--       7... the record's fields and values
+-- Returns {'created'|'exists', id, status, created_at} | {'queue_full'} | {'idempotency_conflict'}
+-- Event: status pending
+local id, run_at, deadline, idem, body = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
+
+local function existing(known)
+  local status, created_at = unpack(call('HMGET', task_key(known), 'status', 'created_at'))
+  return { 'exists', known, status, created_at }
+end
+
+if call('EXISTS', task_key(id)) == 1 then return existing(id) end
+if idem ~= '' then
+  local held = call('GET', idem)
+  if held then
+    local known, known_body = string.match(held, '^(%S+) (%S*)$')
+    if known_body ~= body then return { 'idempotency_conflict' } end
+    -- a key that outlived its record is a new task's
+    if call('EXISTS', task_key(known)) == 1 then return existing(known) end
+  end
+end
+
+-- The count of all live tasks settles most cases; only near the limit is it worth asking how many of them run.
+local depth = call('ZCARD', P .. 'live')
+if depth >= policy.max_depth then
+  depth = depth - call('ZCARD', P .. 'waiting')
+  for _, lane in ipairs(call('SMEMBERS', P .. 'lanes')) do depth = depth - call('ZCARD', P .. 'leases:' .. lane) end
+  if depth >= policy.max_depth then return { 'queue_full' } end
+end
+
+local fields = { 'status', 'pending', 'at', '', 'idem', idem, 'created_at', whole(now),
+  'queued_at', whole(math.max(now, run_at)) }
+if run_at > 0 then fields[#fields + 1] = 'run_at'; fields[#fields + 1] = whole(run_at) end
+local deadline_at = '+inf'
+if deadline > 0 then
+  deadline_at = whole(now + deadline)
+  fields[#fields + 1] = 'deadline_at'; fields[#fields + 1] = deadline_at
+end
+for i = 7, #ARGV do fields[#fields + 1] = ARGV[i] end
+call('HSET', task_key(id), unpack(fields))
+
+local r = load(id)
+if r.session ~= '' then set(id, r, { turn = call('HINCRBY', session_key(r), 'seq', 1) }) end
+call('ZADD', P .. 'live', deadline_at, id)
+call('ZADD', P .. 'caller:' .. r.caller, whole(now), id)
+if idem ~= '' then call('SET', idem, id .. ' ' .. body) end
+place(id, r, run_at)
+event(id, r, 'status')
+return { 'created', id, 'pending', whole(now) }

@@ -1,0 +1,149 @@
+-- sweep: rescues, expires and forgets what is due, at most LIMIT of each. Every process sends it; it needs no leader.
+-- ARGV: 2 id of a worker that is known to be dead, or ''
+-- Returns {'rescued', n, 'expired', n, 'forgotten', n, 'placed', n, 'granted', n}
+-- Event: status retrying, failed or cancelled
+local dead_worker = ARGV[2]
+local LIMIT, GAP_MS, OVERDUE_MS = 100, 3000, 30000
+local counts = { rescued = 0, expired = 0, forgotten = 0, placed = 0, granted = 0 }
+
+local lanes = call('SMEMBERS', P .. 'lanes')
+
+-- Takes a running task from the worker that lost it. free: the claim was lost, not the worker, so nothing is charged.
+local function rescue(id, r, free)
+  if r.cancel_at ~= '' then return final(id, r, 'cancelled', CANCELLED) end
+  if free then
+    set(id, r, { attempt = r.attempt - 1 })
+  else
+    set(id, r, { crashes = r.crashes + 1 })
+  end
+  set(id, r, { duration_ms = math.max(0, now - r.started_at) })
+  if r.crashes >= policy.max_crashes then
+    return final(id, r, 'failed', { dead = true, error_code = 'worker_lost',
+      error = 'The worker was lost ' .. whole(r.crashes) .. ' times while it ran this task.' })
+  end
+  if r.deadline_at > 0 and r.deadline_at <= now then return final(id, r, 'failed', EXPIRED) end
+  leave(id, r)
+  set(id, r, { status = 'retrying', queued_at = now, cause = free and 'lost_claim' or 'worker_lost' })
+  place(id, r, now)
+  event(id, r, 'status', { 'cause', r.cause })
+end
+
+local function each_lease(from, to, act)
+  for _, lane in ipairs(lanes) do
+    local leases = P .. 'leases:' .. lane
+    for _, id in ipairs(call('ZRANGEBYSCORE', leases, from, to, 'LIMIT', 0, LIMIT)) do
+      local r = load(id)
+      if not r or r.at ~= 'leases:' .. lane then call('ZREM', leases, id) else act(id, r, leases) end
+    end
+  end
+end
+
+local function rescue_dead(wid)
+  call('ZREM', P .. 'workers', wid)
+  for _, lane in ipairs(lanes) do
+    for _, id in ipairs(call('ZRANGE', P .. 'leases:' .. lane, 0, -1)) do
+      local r = load(id)
+      if r and r.worker == wid then
+        rescue(id, r, false)
+        counts.rescued = counts.rescued + 1
+      end
+    end
+  end
+end
+
+-- Nobody could renew while Redis was away, or its clock jumped: every lease gets a full term before any is judged.
+local last = tonumber(call('HGET', P .. 'swept', 'at') or '0')
+local gap = now - last > GAP_MS or now < last
+call('HSET', P .. 'swept', 'at', whole(now))
+if dead_worker ~= '' then rescue_dead(dead_worker) end
+if gap then
+  for _, lane in ipairs(lanes) do
+    local leases = P .. 'leases:' .. lane
+    for _, id in ipairs(call('ZRANGE', leases, 0, -1)) do
+      call('ZADD', leases, 'XX', whole(now + policy.lease), id)
+      counts.granted = counts.granted + 1
+    end
+  end
+end
+
+each_lease('-inf', whole(now), function(id, r)
+  local seen = tonumber(call('ZSCORE', P .. 'workers', r.worker) or '0')
+  rescue(id, r, now - seen <= policy.lease)
+  counts.rescued = counts.rescued + 1
+end)
+
+for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'live', '-inf', whole(now), 'LIMIT', 0, LIMIT)) do
+  local r = load(id)
+  if not r then
+    call('ZREM', P .. 'live', id)
+  elseif r.status ~= 'running' then
+    final(id, r, 'failed', EXPIRED)
+    counts.expired = counts.expired + 1
+  elseif now - r.deadline_at >= OVERDUE_MS then
+    -- its worker times it out at the deadline; one that has not by now will not
+    final(id, r, 'failed', EXPIRED)
+    counts.expired = counts.expired + 1
+  else
+    -- looked at again when it is overdue; so that many of these cannot hide others
+    call('ZADD', P .. 'live', whole(r.deadline_at + OVERDUE_MS), id)
+  end
+end
+
+for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'gone', '-inf', whole(now), 'LIMIT', 0, LIMIT)) do
+  local caller, idem = unpack(call('HMGET', task_key(id), 'caller', 'idem'))
+  if caller then call('ZREM', P .. 'caller:' .. caller, id) end
+  if idem and idem ~= '' and string.match(call('GET', idem) or '', '^(%S+)') == id then call('DEL', idem) end
+  call('DEL', task_key(id), P .. 'events:' .. id)
+  call('ZREM', P .. 'dead', id)
+  call('ZREM', P .. 'gone', id)
+  counts.forgotten = counts.forgotten + 1
+end
+
+-- Orphans: a live record that stands in no index is put back into one. A few each time, so that all are seen in turn.
+local cursor = call('HGET', P .. 'swept', 'cursor') or '0'
+local scanned = call('ZSCAN', P .. 'live', cursor, 'COUNT', LIMIT)
+call('HSET', P .. 'swept', 'cursor', scanned[1])
+for i = 1, #scanned[2], 2 do
+  local id = scanned[2][i]
+  local r = load(id)
+  if not r then
+    call('ZREM', P .. 'live', id)
+  elseif not FINAL[r.status] then
+    local stands = r.at ~= '' and call('ZSCORE', P .. r.at, id)
+    if stands and string.sub(r.at, 1, 8) == 'blocked:' then
+      local holder = call('HGET', session_key(r), 'holder')
+      if not holder or not call('ZSCORE', P .. 'live', holder) then
+        leave(id, r)
+        stands = nil
+      end
+    end
+    if not stands then
+      if r.status == 'running' then
+        rescue(id, r, true)
+      elseif r.status == 'waiting' then
+        set(id, r, { at = 'waiting' })
+        call('ZADD', P .. 'waiting', '+inf', id)
+      else
+        place(id, r, now)
+      end
+      counts.placed = counts.placed + 1
+    end
+  end
+end
+
+-- Flows whose last finish is behind the clock start from the clock again: the same as not being known.
+local fair_clock = tonumber(call('HGET', P .. 'fair', '*') or '0')
+if fair_clock > 0 then
+  local flows = call('HSCAN', P .. 'fair', '0', 'COUNT', LIMIT)[2]
+  for i = 1, #flows, 2 do
+    if flows[i] ~= '*' and tonumber(flows[i + 1]) <= fair_clock then call('HDEL', P .. 'fair', flows[i]) end
+  end
+end
+call('ZREMRANGEBYSCORE', P .. 'workers', '-inf', whole(now - 3600000))
+
+local answer = {}
+for name, count in pairs(counts) do
+  answer[#answer + 1] = name
+  answer[#answer + 1] = whole(count)
+end
+return answer

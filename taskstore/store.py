@@ -1,0 +1,203 @@
+"""The task store: one method per verb, one script per method, one round trip per script.
+
+Every verb may be sent twice (a lost reply is asked for again): the second answer is as the first. Methods raise
+StoreUnavailable when Redis does not answer, and then nothing is known of the write.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+import orjson
+from redis.asyncio import Redis
+
+from core_config import Settings
+
+from .errors import IdempotencyConflict, QueueFull, StoreError, TaskNotFound, WrongStatus
+from .keys import Keys
+from .records import (
+    RECORD_VERSION,
+    Claimed,
+    NewTask,
+    Overview,
+    Settlement,
+    Submitted,
+    TaskRecord,
+    UsageRow,
+    WorkerInfo,
+)
+from .scripts import Scripts
+from .states import Status
+from .unpack import claim_of, usage_rows
+
+ANY_CALLER = "*"
+"""In place of a caller's name: an admin's, who may touch every caller's tasks."""
+
+CLAIM_LIMIT = 100
+"""Most tasks that one claim takes, so that no script holds Redis for long."""
+
+
+class TaskStore:
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self.redis = redis
+        self.keys = Keys(settings.key_prefix)
+        self._settings = settings
+        self._scripts = Scripts(redis, settings)
+
+    # -- the gateway's
+
+    async def submit(self, task: NewTask) -> Submitted:
+        """Writes, indexes and announces the task. Raises QueueFull or IdempotencyConflict, and then wrote nothing."""
+        fields = {
+            "v": RECORD_VERSION,
+            "caller": task.caller,
+            "message": task.message,
+            "model": task.model,
+            "agent": task.agent,
+            "kind": task.kind.value,
+            "priority": task.priority,
+            "flow": f"{task.share or task.caller}|{task.priority}",
+            "weight": 2.0 ** (task.priority - 5),
+            "session": task.session,
+            "metadata": orjson.dumps(dict(task.metadata)).decode(),
+            "attempt": 0,
+            "retries": 0,
+            "crashes": 0,
+            "fence": 0,
+        }
+        if task.user_id is not None:
+            fields["user_id"] = task.user_id
+        if task.session_id is not None:
+            fields["session_id"] = task.session_id
+        flat = [str(part) for pair in fields.items() for part in pair]
+        idempotency = "" if task.idempotency_key is None else self.keys.idempotency(task.caller, task.idempotency_key)
+        word, *rest = await self._scripts.run(
+            "submit", task.task_id, task.run_at_ms, task.deadline_ms, idempotency, task.body_sha256, *flat
+        )
+        if word in {"created", "exists"}:
+            task_id, status, created_at = rest
+            return Submitted(
+                task_id=task_id,
+                status=Status(status),
+                created_at=datetime.fromtimestamp(int(created_at) / 1000, UTC),
+                created=word == "created",
+            )
+        if word == "queue_full":
+            raise QueueFull(self._settings.queue_max_depth)
+        if word == "idempotency_conflict":
+            raise IdempotencyConflict
+        raise _unexpected("submit", word)
+
+    async def get(self, task_id: str, caller: str = ANY_CALLER) -> TaskRecord:
+        """The record. Raises TaskNotFound for an unknown, expired or foreign id, which look the same."""
+        answer = await self._scripts.run("read", task_id, caller)
+        if answer == "not_found":
+            raise TaskNotFound
+        position, flat = answer
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        return TaskRecord.of(task_id, fields, None if int(position) < 0 else int(position))
+
+    async def cancel(self, task_id: str, caller: str = ANY_CALLER) -> Status:
+        """The status after it: `cancelled`, or `running` with the request noted. Raises TaskNotFound, WrongStatus."""
+        return _status_after(await self._scripts.run("cancel", task_id, caller))
+
+    async def decide(self, task_id: str, decision: str, caller: str = ANY_CALLER) -> Status:
+        """Sends a waiting task on with a person's decision (JSON). Raises TaskNotFound, WrongStatus."""
+        return _status_after(await self._scripts.run("decide", task_id, caller, decision))
+
+    async def replay(self, task_id: str, deadline_ms: int = 0) -> Status:
+        """Gives a failed task new attempts; its history stays. Raises TaskNotFound, WrongStatus."""
+        return _status_after(await self._scripts.run("replay", task_id, deadline_ms))
+
+    # -- the worker's
+
+    async def claim(
+        self, worker_id: str, number: int, *, room: int, extra: int, models: Mapping[str, int | None]
+    ) -> Claimed:
+        """Takes up to `room` batch tasks and `room + extra` in all, interactive ones first.
+
+        `models` are those that this worker can run, each with the most that may run at once over all workers. The
+        same `number` twice is the same claim: its answer is given again.
+        """
+        limits = [str(part) for name, most in models.items() for part in (name, most or 0)]
+        word, next_due, more, tasks = await self._scripts.run(
+            "claim", worker_id, number, min(room, CLAIM_LIMIT), min(room + extra, CLAIM_LIMIT), *limits
+        )
+        if word != "ok":
+            raise _unexpected("claim", word)
+        due = int(next_due)
+        return Claimed([claim_of(task) for task in tasks], None if due < 0 else due, more == "1")
+
+    async def renew(self, worker: WorkerInfo, held: Iterable[tuple[str, int]]) -> dict[str, str]:
+        """Gives each held task (id, fence) another lease. Per id: `ok`, `cancel` (asked for) or `lost`."""
+        pairs = list(held)
+        flat = [str(part) for pair in pairs for part in pair]
+        described = orjson.dumps(
+            {"host": worker.host, "pid": worker.pid, "version": worker.version, "slots": worker.slots}
+        )
+        words = await self._scripts.run("renew", worker.id, described, *flat)
+        return {task_id: word for (task_id, _), word in zip(pairs, words, strict=True)}
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[str]:
+        """Ends or hands on running tasks. Per settlement: `ok`, or `lease_lost`, and then nothing was written."""
+        flat = [part for one in settlements for part in (one.task_id, one.fence, one.kind, one.as_json())]
+        words: list[str] = await self._scripts.run("settle", *flat)
+        return words
+
+    async def sweep(self, dead: str = "") -> dict[str, int]:
+        """Rescues, expires and forgets what is due, a bounded number at a time; answers how many of each.
+
+        `dead` names a worker that is known to have ended: its tasks are rescued without waiting for their leases.
+        """
+        flat = await self._scripts.run("sweep", dead)
+        return {name: int(count) for name, count in zip(flat[::2], flat[1::2], strict=True)}
+
+    # -- the operator's
+
+    async def overview(self) -> Overview:
+        counts, workers = await self._scripts.run("overview")
+        queued, running, scheduled, blocked, waiting, dead = (int(count) for count in counts)
+        return Overview(
+            queued,
+            running,
+            scheduled,
+            blocked,
+            waiting,
+            dead,
+            [
+                WorkerInfo(worker_id, host, int(pid), version, int(slots), int(seen))
+                for worker_id, seen, host, pid, version, slots in workers
+            ],
+        )
+
+    async def usage(self, *, by: Literal["caller", "user", "agent", "model"], since_days: int) -> list[UsageRow]:
+        """What each name spent on each of the last `since_days` UTC days, today included."""
+        today = int(datetime.now(UTC).timestamp() // 86_400)
+        days = range(today - since_days + 1, today + 1)
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for day in days:
+                pipe.hgetall(self.keys.usage(day))
+            totals = await pipe.execute()
+        return [row for day, fields in zip(days, totals, strict=True) for row in usage_rows(day, fields, by)]
+
+    async def audit(self) -> list[str]:
+        """Every way in which what is stored breaks the rules, in one atomic look; empty is right. Reads everything:
+        for tests, chaos runs and the doctor.
+        """
+        broken: list[str] = await self._scripts.run("audit")
+        return broken
+
+
+def _status_after(word: str) -> Status:
+    verdict, _, status = word.partition(":")
+    if verdict == "ok":
+        return Status(status)
+    if verdict == "not_found":
+        raise TaskNotFound
+    if verdict == "wrong_status":
+        raise WrongStatus(status)
+    raise _unexpected("verb", word)
+
+
+def _unexpected(verb: str, word: str) -> StoreError:
+    return StoreError(f"{verb} answered {word!r}, which this version does not know")

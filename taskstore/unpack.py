@@ -1,0 +1,62 @@
+"""Scripts' flat answers into values. The order of a claim's fields is claim.lua's `answer_of`."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import orjson
+
+from .records import Claim, Kind, Turn, UsageRow
+
+SEPARATOR = "\x1f"
+NAMES = {"caller": 0, "user": 1, "agent": 2, "model": 3}
+
+
+def claim_of(fields: Sequence[Any]) -> Claim:
+    (task_id, fence, attempt, crashes, retries, caller, model, agent, kind, message, user_id, session_id, metadata,
+     left, history) = fields  # fmt: skip
+    return Claim(
+        task_id=task_id,
+        fence=int(fence),
+        attempt=int(attempt),
+        crashes=int(crashes),
+        retries=int(retries),
+        caller=caller,
+        model=model,
+        agent=agent,
+        kind=Kind(kind),
+        message=message,
+        user_id=user_id or None,
+        session_id=session_id or None,
+        metadata=orjson.loads(metadata),
+        left_ms=None if int(left) < 0 else int(left),
+        history=[_turn(orjson.loads(turn)) for turn in history],
+    )
+
+
+def _turn(turn: Mapping[str, str]) -> Turn:
+    return Turn(turn["message"], turn["answer"])
+
+
+def usage_rows(
+    day: int, fields: Mapping[str, str], by: Literal["caller", "user", "agent", "model"]
+) -> Iterator[UsageRow]:
+    """One day's hash, whose fields are `caller, user, agent, model, measure`, summed over all names but one."""
+    sums: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for field, count in fields.items():
+        *names, measure = field.split(SEPARATOR)
+        sums[names[NAMES[by]]][measure] += int(count)
+    date = datetime.fromtimestamp(day * 86_400, UTC).date().isoformat()
+    for name, sum_of in sums.items():
+        priced = sum_of["attempts"] > sum_of["unpriced"]
+        yield UsageRow(
+            day=date,
+            name=name,
+            tasks=sum_of["tasks"],
+            prompt_tokens=sum_of["prompt_tokens"],
+            completion_tokens=sum_of["completion_tokens"],
+            total_tokens=sum_of["total_tokens"],
+            cost_usd=sum_of["cost_nusd"] / 1e9 if priced else None,
+            unpriced=sum_of["unpriced"],
+        )
