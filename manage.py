@@ -50,7 +50,7 @@ def main(arguments):
     if sys.version_info < NEEDED:
         path = other_python()
         if path:
-            os.execv(path, [path, os.path.abspath(__file__)] + arguments)
+            os.execv(path, [path, __file__] + arguments)  # noqa: RUF005, S606 no shell is wanted; plain to old eyes
         version = ".".join(map(str, NEEDED))
         running = ".".join(map(str, sys.version_info[:3]))
         sys.exit("Longhaul needs Python %s or newer; this is %s, and the PATH holds no newer one." % (version, running))
@@ -61,10 +61,10 @@ def main(arguments):
         print("manage.py: there is no command %r\n\n%s" % (arguments[0], usage()), file=sys.stderr)
         return 2
     if os.environ.get("LONGHAUL_NO_VENV", "") in ("", "0"):
-        from operations import environment
+        from operations import environment  # noqa: PLC0415 needs the Python that was just checked for
 
         environment.enter(arguments)
-    from operations import commandline
+    from operations import commandline  # noqa: PLC0415 as above
 
     return commandline.run(arguments[0], arguments[1:])
 

@@ -52,7 +52,7 @@ class Child:
         self._stopping = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._ended = ""
+        self.ended = ""
 
     @property
     def is_alive(self) -> bool:
@@ -62,7 +62,7 @@ class Child:
         """What `run.json` says of it: None before the first start."""
         if self.record is None:
             return None
-        return dataclasses.replace(self.record, restarts=self.restarts, ended=self._ended, retiring=self.retiring)
+        return dataclasses.replace(self.record, restarts=self.restarts, ended=self.ended, retiring=self.retiring)
 
     async def start(self) -> None:
         await self._spawn()
@@ -93,7 +93,9 @@ class Child:
             quick_deaths = 1 if lived >= _HEALTHY_SECONDS else quick_deaths + 1
             delay = restart_delay(quick_deaths)
             self.restarts += 1
-            log.error("%s ended (%s) after %.1f s; starting it again in %.1f s", self.spec.name, self._ended, lived, delay)
+            log.error(
+                "%s ended (%s) after %.1f s; starting it again in %.1f s", self.spec.name, self.ended, lived, delay
+            )
             self._changed()
             self._died(self.identity)
             with contextlib.suppress(TimeoutError):
@@ -108,7 +110,7 @@ class Child:
         begun = time.monotonic()
         if self._process is not None:
             code = await self._process.wait()
-            self._ended = f"signal {-code}" if code < 0 else f"exit code {code}"
+            self.ended = f"signal {-code}" if code < 0 else f"exit code {code}"
             runstate.kill_group(self._process.pid)
         return time.monotonic() - begun
 
@@ -128,7 +130,7 @@ class Child:
                 preexec_fn=_die_with(os.getpid()),
             )  # fmt: skip
         except OSError as error:  # no such program, no memory, no process left: tried again like a quick death
-            self._process, self._ended = None, str(error)
+            self._process, self.ended = None, str(error)
             log.error("%s cannot be started: %s", self.spec.name, error)  # noqa: TRY400 the sentence says all
         else:
             self.record = runstate.of_process(self.spec.name, self.spec.role, self._process.pid)

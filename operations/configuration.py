@@ -1,13 +1,14 @@
 """Settings as the operator's commands read them: what is wrong with one is told as key, value and remedy."""
 
 import difflib
+import hashlib
 from pathlib import Path
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
-from core_config import ROOT, Settings
+from core_config import ROOT, ConfigurationError, Settings, resolve_active_model
 from operations.errors import CommandError
 
 
@@ -42,6 +43,35 @@ def misspelt() -> list[str]:
         if near and name.upper() not in known:
             warnings.append(f"{env_file} sets {name}, which is no setting; did you mean {near[0]}?")
     return warnings
+
+
+def check(settings: Settings) -> None:
+    """CommandError when these settings cannot work together, before anything is started."""
+    if not settings.gateway_is_local and not settings.has_api_keys:
+        raise CommandError(
+            f"GATEWAY_HOST={settings.gateway_host} is open to others and there are no API keys, so anybody could use "
+            "it. Make a key (manage.py keys new NAME) and set API_KEYS, or leave GATEWAY_HOST at 127.0.0.1."
+        )
+    active_model(settings)
+
+
+def active_model(settings: Settings) -> str:
+    try:
+        return resolve_active_model(settings)
+    except ConfigurationError as error:
+        raise CommandError(str(error)) from None
+
+
+def redis_source(settings: Settings) -> str | None:
+    """Tells whether two settings mean the same Redis: None for the private one, else a hash of its address."""
+    return None if settings.redis_url is None else hashlib.sha256(settings.redis_url.encode()).hexdigest()
+
+
+def gateway_url(settings: Settings) -> str:
+    """Where this machine reaches the gateway."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(settings.gateway_host, settings.gateway_host)  # noqa: S104 compared, not bound
+    host = host.strip("[]")
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.gateway_port}"
 
 
 class _Place(BaseSettings):

@@ -49,7 +49,7 @@ def enter(arguments: Sequence[str]) -> None:
     except KeyboardInterrupt:
         _give_up("interrupted; the same command starts the installation anew.", 130)
     manage = str(ROOT / "manage.py")
-    os.execv(PYTHON, [str(PYTHON), manage, *arguments])
+    os.execv(PYTHON, [str(PYTHON), manage, *arguments])  # noqa: S606 no shell is wanted
 
 
 def _give_up(sentence: str, code: int) -> NoReturn:

@@ -1,7 +1,7 @@
 """The processes of one deployment as a whole: started together, stopped in order, described for `run.json`."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from operations import runstate
@@ -15,24 +15,21 @@ class Fleet:
 
     def __init__(self, var_dir: Path, changed: Callable[[], None], worker_died: Callable[[str], None]) -> None:
         self.hurry = asyncio.Event()
-        self._children: list[Child] = []
+        self.children: list[Child] = []
         self._var_dir = var_dir
         self._logs: dict[str, LogFile] = {}
         self._changed = changed
         self._worker_died = worker_died
 
-    def __iter__(self) -> Iterable[Child]:  # type: ignore[override]
-        return iter(self._children)
-
     def records(self) -> tuple[runstate.ProcessRecord, ...]:
-        records = (child.current_record() for child in self._children)
+        records = (child.current_record() for child in self.children)
         return tuple(record for record in records if record is not None)
 
     async def start(self, spec: ProcessSpec) -> Child:
         if spec.name not in self._logs:  # an old and a new process of one name share the file
             self._logs[spec.name] = LogFile(self._var_dir, spec.name)
         child = Child(spec, self._logs[spec.name], self._changed, self._died(spec))
-        self._children.append(child)
+        self.children.append(child)
         await child.start()
         return child
 
@@ -40,14 +37,14 @@ class Fleet:
         child.retiring = True
         self._changed()
         await child.stop(self.hurry)
-        if child in self._children:
-            self._children.remove(child)
+        if child in self.children:
+            self.children.remove(child)
         self._changed()
 
     async def stop_all(self) -> None:
         """First who takes work in, then who does it, then what both stand on."""
         for role in STOP_ORDER:
-            await asyncio.gather(*(self.stop(child) for child in self._children if child.spec.role == role))
+            await asyncio.gather(*(self.stop(child) for child in self.children if child.spec.role == role))
         for logfile in self._logs.values():
             logfile.close()
 

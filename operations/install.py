@@ -63,7 +63,7 @@ def sync(python: Path, lock: Path, packages: int) -> str:
 
 
 def _uv_of(python: Path) -> str | None:
-    """uv installed into the environment itself, or None when it cannot be had for this machine."""
+    """The uv installed into the environment itself, or None when it cannot be had for this machine."""
     uv = python.with_name("uv")
     if not uv.exists():
         _ensure_pip(python)
@@ -79,7 +79,7 @@ def _uv_of(python: Path) -> str | None:
 
 
 def _uv_environment(python: Path) -> dict[str, str]:
-    """uv reads no pip.conf, so the mirror that this machine's pip is told to use is handed to it."""
+    """What uv runs with: uv reads no pip.conf, so the mirror that this machine's pip is told to use is handed to it."""
     environment = {"UV_SYSTEM_CERTS": "1", **os.environ}
     if not {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & environment.keys():
         for candidate in (str(python), sys.executable):
@@ -151,7 +151,7 @@ def _run(
     *,
     quiet: bool = False,
 ) -> None:
-    """Runs `command` and shows what it says, or `progress`'s account of it. Raises InstallError unless `failure` is None.
+    """Runs `command` and shows what it says, or `progress`'s account of it. InstallError unless `failure` is None.
 
     `close_fds=False`: an installer that outlives a killed manage.py goes on holding the project's lock.
     """

@@ -13,6 +13,7 @@ Role = Literal["redis", "simulator", "gateway", "worker"]
 # In the order of starting; stopping goes the other way, except that the gateway, which takes work in, ends first.
 STOP_ORDER: tuple[Role, ...] = ("gateway", "worker", "simulator", "redis")
 
+_REDIS_SECONDS = 30.0
 _GRACE_SECONDS = 5.0  # beyond the drain, for what comes after it
 
 
@@ -30,7 +31,7 @@ class ProcessSpec:
 
 def redis(settings: Settings, server: Path, port: int, environment: dict[str, str]) -> ProcessSpec:
     command = (str(server), *embedded_redis.server_arguments(port, settings.var_dir / "redis"))
-    return ProcessSpec("redis", "redis", command, environment, stop_seconds=30)
+    return ProcessSpec("redis", "redis", command, environment, _REDIS_SECONDS)
 
 
 def services(
@@ -43,9 +44,18 @@ def services(
     if simulator_port is not None:
         command = (*python, "loadtest.simulator", "--port", str(simulator_port))
         specs.append(ProcessSpec("simulator", "simulator", command, environment, _GRACE_SECONDS))
-    for slot in range(1, settings.gateway_processes + 1):
-        command = (*python, "gateway", "--fd", str(listener))
-        specs.append(ProcessSpec(f"gateway-{slot}", "gateway", command, environment, drain, (listener,)))
-    for slot in range(1, settings.worker_processes + 1):
-        specs.append(ProcessSpec(f"worker-{slot}", "worker", (*python, "worker"), environment, drain))
+    gateway = (*python, "gateway", "--fd", str(listener))
+    specs += [
+        ProcessSpec(f"gateway-{slot}", "gateway", gateway, environment, drain, (listener,))
+        for slot in range(1, settings.gateway_processes + 1)
+    ]
+    specs += [
+        ProcessSpec(f"worker-{slot}", "worker", (*python, "worker"), environment, drain)
+        for slot in range(1, settings.worker_processes + 1)
+    ]
     return specs
+
+
+def stop_seconds(settings: Settings) -> float:
+    """The longest that stopping everything may take: each role in turn, all processes of a role at once."""
+    return 2 * (settings.drain_seconds + _GRACE_SECONDS) + _GRACE_SECONDS + _REDIS_SECONDS

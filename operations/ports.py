@@ -63,7 +63,7 @@ def holder(port: int) -> str:
     """` by NAME (pid N)` when this user may see it, else nothing."""
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            if connection.status == psutil.CONN_LISTEN and connection.pid and connection.laddr[1:2] == (port,):
                 process = psutil.Process(connection.pid)
                 return f" by {process.name()} (pid {connection.pid}: {' '.join(process.cmdline())[:80]})"
     except (psutil.Error, OSError):

@@ -48,6 +48,7 @@ class RunState:
     redis_source: str | None = None
     simulator_port: int | None = None
     model: str = ""
+    stop_seconds: float = 120.0
     processes: tuple[ProcessRecord, ...] = ()
 
     @property
