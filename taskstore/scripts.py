@@ -28,6 +28,7 @@ VERBS = (
     "submit",
     "read",
     "claim",
+    "ring",
     "renew",
     "settle",
     "sweep",
