@@ -13,7 +13,7 @@ from operations.errors import CommandError
 
 
 def load() -> Settings:
-    """The settings of the environment and `.env`. CommandError names each bad key, its value unless secret, a remedy."""
+    """The settings of the environment and `.env`. CommandError: each bad key, its value unless secret, why."""
     try:
         return Settings()
     except ValidationError as error:

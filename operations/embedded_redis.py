@@ -24,8 +24,8 @@ def find_server() -> Path:
     bundled = bundled_server()
     if bundled is None:
         raise CommandError(
-            f"there is no redis-server or valkey-server {OLDEST[0]}.{OLDEST[1]} or newer on the PATH, and this machine has "
-            "no bundled one. Install Redis (Debian and Ubuntu: apt install redis-server), or set REDIS_URL."
+            f"there is no redis-server or valkey-server {OLDEST[0]}.{OLDEST[1]} or newer on the PATH, and no bundled one "
+            "for this machine. Install Redis (Debian and Ubuntu: apt install redis-server), or set REDIS_URL."
         )
     return bundled
 
@@ -43,7 +43,7 @@ def bundled_server() -> Path | None:
 
 
 def server_arguments(port: int, directory: Path) -> list[str]:
-    """What to call a server with: loopback only, nothing evicted, every write in the append-only file in `directory`."""
+    """What to call a server with: loopback only, nothing evicted, each write in an append-only file in `directory`."""
     options = {
         "port": str(port),
         "bind": "127.0.0.1",

@@ -44,7 +44,7 @@ def make_venv(base: str, venv: Path) -> None:
 
 
 def sync(python: Path, lock: Path, packages: int) -> str:
-    """Brings `python`'s environment to exactly what `lock` names, compiled; returns the name of the tool that did it."""
+    """Brings `python`'s environment to exactly what `lock` names, compiled; returns the name of the tool used."""
     uv = shutil.which("uv") or _uv_of(python)
     if uv:
         try:

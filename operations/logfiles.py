@@ -49,6 +49,12 @@ class Pump(asyncio.Protocol):
             self._rest = b""
 
 
+def ending(var_dir: Path, name: str, count: int = 12) -> str:
+    """How a process's log ends, as the rest of a message about its failure."""
+    lines = tail(directory(var_dir) / f"{name}.log", count)
+    return "Its log is empty." if not lines else "\n  ".join(["Its log ends with:", *lines])
+
+
 def tail(path: Path, count: int) -> list[str]:
     """The last `count` lines of a log, from its rotated predecessor too when the file is short."""
     lines: list[str] = []

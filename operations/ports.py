@@ -59,6 +59,15 @@ def free_port(wanted: int | None = None) -> int:
     raise CommandError("this machine has no free port on 127.0.0.1.")
 
 
+def answers(port: int) -> bool:
+    """Whether somebody accepts connections at this port of 127.0.0.1."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def holder(port: int) -> str:
     """` by NAME (pid N)` when this user may see it, else nothing."""
     try:

@@ -19,8 +19,9 @@ from operations.plan import ProcessSpec
 if TYPE_CHECKING:
     from operations.supervisor import Supervisor
 
-_GATEWAY_SECONDS = 3.0  # a gateway starts in two; an early end of the old one would only make callers wait
-_WORKER_SECONDS = 60.0
+# How long a successor may take to come up. A gateway cannot be asked, since it shares its socket with the old one: it is
+# given the time that it takes to start, and an end of the old one too early would only make callers wait a moment.
+_SECONDS = {"worker": 60.0, "simulator": 20.0, "gateway": 3.0}
 
 
 async def roll(supervisor: "Supervisor", environment: dict[str, str]) -> AsyncIterator[str]:
@@ -102,8 +103,8 @@ async def _replace(supervisor: "Supervisor", old: Child | None, spec: ProcessSpe
     new = await supervisor.fleet.start(spec)
     if not await _lasts(supervisor, new):
         await supervisor.fleet.stop(new)
-        said = "\n  ".join(logfiles.tail(logfiles.directory(supervisor.var_dir) / f"{spec.name}.log", 8))
-        raise CommandError(f"the new {spec.name} does not run ({new.ended}). Its log ends with:\n  {said}")
+        why = logfiles.ending(supervisor.var_dir, spec.name)
+        raise CommandError(f"the new {spec.name} does not come up ({new.ended or 'no sign of it'}). {why}")
     if old is None:
         return f"{spec.name}: started"
     if old.is_alive:
@@ -112,13 +113,15 @@ async def _replace(supervisor: "Supervisor", old: Child | None, spec: ProcessSpe
 
 
 async def _lasts(supervisor: "Supervisor", child: Child) -> bool:
-    """Whether a new process comes up: a worker is heard of in the store, a gateway is there after `_GATEWAY_SECONDS`."""
-    is_worker = child.spec.role == "worker"
-    deadline = time.monotonic() + (_WORKER_SECONDS if is_worker else _GATEWAY_SECONDS)
+    """Whether a new process comes up: a worker is heard of, the simulator's port answers, a gateway stays alive."""
+    role = child.spec.role
+    deadline = time.monotonic() + _SECONDS[role]
     while time.monotonic() < deadline:
         if child.restarts or not child.is_alive:
             return False
-        if is_worker and await rescue.is_at_work(supervisor.settings, supervisor.redis_url, child.identity):
+        if role == "worker" and await rescue.is_at_work(supervisor.settings, supervisor.redis_url, child.identity):
             return True
-        await asyncio.sleep(0.2)
-    return not is_worker
+        if role == "simulator" and supervisor.simulator_port and ports.answers(supervisor.simulator_port):
+            return True
+        await asyncio.sleep(0.1)
+    return role == "gateway"

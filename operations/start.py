@@ -84,8 +84,8 @@ def _wait_started(settings: Settings, process: "subprocess.Popen[bytes]") -> Non
     runstate.forget(settings.var_dir)
     if state and state.failure:
         raise CommandError(state.failure)
-    said = "\n  ".join(logfiles.tail(logfiles.directory(settings.var_dir) / "supervisor.log", 10))
-    raise CommandError(f"the supervisor ended (exit code {process.returncode}). Its log ends with:\n  {said}")
+    why = logfiles.ending(settings.var_dir, "supervisor")
+    raise CommandError(f"the supervisor ended (exit code {process.returncode}). {why}")
 
 
 def wait_ready(settings: Settings, seconds: float) -> None:
@@ -117,5 +117,5 @@ def _give_up_on_the_dead(settings: Settings) -> None:
         raise CommandError("the supervisor has ended; its log is " + str(logfiles.directory(settings.var_dir)))
     for record in state.processes:
         if record.restarts >= _QUICK_DEATHS and not record.retiring:
-            said = "\n  ".join(logfiles.tail(logfiles.directory(settings.var_dir) / f"{record.name}.log", 15))
-            raise CommandError(f"{record.name} does not stay up ({record.ended}). Its log ends with:\n  {said}")
+            why = logfiles.ending(settings.var_dir, record.name)
+            raise CommandError(f"{record.name} does not stay up ({record.ended}). {why}")

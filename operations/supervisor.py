@@ -152,8 +152,7 @@ class Supervisor:
                     return
                 problem = "another Redis took its port" if facts else "it is still loading its data"
             await asyncio.sleep(0.05 if child.restarts == 0 else 0.3)
-        said = "\n  ".join(logfiles.tail(logfiles.directory(self.var_dir) / "redis.log", 8))
-        raise CommandError(f"the private Redis does not start ({problem}). Its log ends with:\n  {said}")
+        raise CommandError(f"the private Redis does not start: {problem}. {logfiles.ending(self.var_dir, 'redis')}")
 
     async def _stop(self) -> None:
         self.phase = "stopping"

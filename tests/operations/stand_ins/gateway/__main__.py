@@ -42,7 +42,7 @@ async def serve(descriptor: int) -> None:
     await asyncio.gather(*running)
 
 
-print("the stand-in gateway speaks", file=sys.stderr)
+sys.stderr.write("the stand-in gateway speaks\n")
 if os.environ.get("GATEWAY_BREAKS"):
     sys.exit("the stand-in gateway breaks, as it was told to")
 parser = argparse.ArgumentParser()

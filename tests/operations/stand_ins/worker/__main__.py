@@ -29,7 +29,7 @@ async def work(worker_id: str) -> None:
             await asyncio.sleep(0.1)
 
 
-print("the stand-in worker speaks", file=sys.stderr)
+sys.stderr.write("the stand-in worker speaks\n")
 if os.environ.get("WORKER_HAS_CHILD"):
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 if os.environ.get("WORKER_IS_DEAF"):
