@@ -30,7 +30,7 @@ class Tracing:
                 secret_key=settings.langfuse_secret_key.get_secret_value(),
                 base_url=settings.langfuse_host,
             )
-            log.info("tracing_on server=%s", settings.langfuse_host)
+            log.info("tracing_on", extra={"server": settings.langfuse_host})
 
     def callbacks(self, task_id: str) -> "Sequence[BaseCallbackHandler]":
         """For one run: a handler keeps the state of the run that it watches, so none is used twice."""
@@ -54,4 +54,4 @@ class Tracing:
             try:
                 await asyncio.wait_for(asyncio.to_thread(client.shutdown), SHUTDOWN_S)
             except TimeoutError:
-                log.warning("tracing_unsent seconds=%.0f: the last spans are lost", SHUTDOWN_S)
+                log.warning("tracing_unsent", extra={"seconds": SHUTDOWN_S, "effect": "the last spans are lost"})

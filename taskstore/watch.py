@@ -104,7 +104,7 @@ class Watcher:
                     async for message in pubsub.listen():
                         _wake(self._changes.get(message["channel"], ()))
             except (RedisError, OSError) as error:
-                log.warning("watch_lost error=%r", str(error))
+                log.warning("watch_lost", extra={"error": error})
             finally:
                 self._pubsub = None
             await asyncio.sleep(RECONNECT_AFTER_S)

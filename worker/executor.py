@@ -42,8 +42,8 @@ class Executor:
         meter = Meter()
         ending = await self._ending(attempt, meter)
         if isinstance(ending, Raised) and not is_expected(ending.error):
-            log.error("attempt_failed task=%s attempt=%d", attempt.claim.task_id, attempt.claim.attempt,
-                      exc_info=ending.error)  # fmt: skip
+            about = {"task": attempt.claim.task_id, "attempt": attempt.claim.attempt}
+            log.error("attempt_failed", extra=about, exc_info=ending.error)
         return settlement(attempt, ending, meter, self._dice)
 
     async def _ending(self, attempt: Attempt, meter: Meter) -> Ending:
@@ -86,7 +86,7 @@ class Executor:
     def _leave(self, run: "asyncio.Task[str | BaseException]", claim: Claim) -> None:
         if not run.done():
             run.cancel()
-            log.warning("run_will_not_end task=%s attempt=%d", claim.task_id, claim.attempt)
+            log.warning("run_will_not_end", extra={"task": claim.task_id, "attempt": claim.attempt})
             self._stray.add(run)  # asyncio holds tasks weakly
             run.add_done_callback(self._stray.discard)
 

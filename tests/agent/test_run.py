@@ -179,9 +179,7 @@ async def test_bad_arguments_and_unknown_tools_are_told_to_the_model(bench: Benc
     assert "Traceback" not in bad + unknown
 
 
-async def test_a_tool_call_without_arguments_text_is_a_call_with_none(
-    bench: Bench, provider: ScriptedProvider
-) -> None:
+async def test_a_tool_call_without_arguments_text_is_a_call_with_none(bench: Bench, provider: ScriptedProvider) -> None:
     provider.says(completion(calls=[("get_time", "")]), completion("Now."))
     assert await bench.run() == "Now."
     assert provider.requests[1].body["messages"][-1]["content"].startswith("20")
@@ -239,9 +237,7 @@ async def test_only_the_model_s_own_text_is_the_answer(bench: Bench, provider: S
     assert bench.meter.partial == "Wait."
 
 
-async def test_an_answer_in_blocks_is_joined(
-    bench: Bench, provider: ScriptedProvider, point_at: object
-) -> None:
+async def test_an_answer_in_blocks_is_joined(bench: Bench, provider: ScriptedProvider, point_at: object) -> None:
     point_at("Claude-Small", path="")  # type: ignore[operator]  # the fixture's function
     provider.says(anthropic("Hello ", "there."))
     assert await bench.run(model="Claude-Small") == "Hello there."

@@ -6,7 +6,6 @@ Messages: `say TEXT`, `hold PATH` (until the file exists), `block SECONDS` (the 
 
 import asyncio
 import builtins
-import logging
 import os
 import sys
 import time
@@ -18,6 +17,7 @@ from agent.errors import AgentError, ErrorCode
 from agent.meter import Meter, TokenUsage
 from agent.work import AgentWork
 from core_config import Settings
+from monitoring.logs import setup_logging
 from monitoring.tracing import Tracing
 from taskstore.records import WorkerInfo
 from worker.engine import Engine
@@ -67,8 +67,8 @@ async def hook(ctx: dict[object, object]) -> None:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(message)s")
     settings = Settings(_env_file=None)
+    setup_logging(settings, "worker")
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = WorkerInfo(sys.argv[1], "test", os.getpid(), "test", settings.worker_concurrency, 0)
