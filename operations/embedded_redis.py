@@ -24,8 +24,8 @@ def find_server() -> Path:
     bundled = bundled_server()
     if bundled is None:
         raise CommandError(
-            f"there is no redis-server or valkey-server {OLDEST[0]}.{OLDEST[1]} or newer on the PATH, and no bundled one "
-            "for this machine. Install Redis (Debian and Ubuntu: apt install redis-server), or set REDIS_URL."
+            f"there is no redis-server or valkey-server {OLDEST[0]}.{OLDEST[1]} or newer on the PATH, and none "
+            "comes with Longhaul for this machine. Install Redis (Debian and Ubuntu: apt install redis-server), or set REDIS_URL."
         )
     return bundled
 

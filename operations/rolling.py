@@ -19,8 +19,8 @@ from operations.plan import ProcessSpec
 if TYPE_CHECKING:
     from operations.supervisor import Supervisor
 
-# How long a successor may take to come up. A gateway cannot be asked, since it shares its socket with the old one: it is
-# given the time that it takes to start, and an end of the old one too early would only make callers wait a moment.
+# How long a successor may take to come up. A gateway cannot be asked, since it shares its socket with the old one: it
+# gets the time that it takes to start, and an end of the old one too early would only make callers wait a moment.
 _SECONDS = {"worker": 60.0, "simulator": 20.0, "gateway": 3.0}
 
 
@@ -102,9 +102,11 @@ async def _replace(supervisor: "Supervisor", old: Child | None, spec: ProcessSpe
         await supervisor.fleet.stop(old)  # two cannot have one port
     new = await supervisor.fleet.start(spec)
     if not await _lasts(supervisor, new):
+        how = new.ended or "it gives no sign of life"
         await supervisor.fleet.stop(new)
-        why = logfiles.ending(supervisor.var_dir, spec.name)
-        raise CommandError(f"the new {spec.name} does not come up ({new.ended or 'no sign of it'}). {why}")
+        raise CommandError(
+            f"the new {spec.name} does not come up ({how}). {logfiles.ending(supervisor.var_dir, spec.name)}"
+        )
     if old is None:
         return f"{spec.name}: started"
     if old.is_alive:

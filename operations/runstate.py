@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import signal
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -120,9 +121,17 @@ def kill_group(pid: int) -> None:
 
 
 def wait_gone(pids: Iterable[int], seconds: float = 10) -> bool:
-    """Whether all `pids` ended within `seconds`."""
-    processes = []
-    for pid in pids:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            processes.append(psutil.Process(pid))
-    return not psutil.wait_procs(processes, timeout=seconds)[1]
+    """Whether all `pids` ended within `seconds`. One that nobody has waited for yet has ended too."""
+    left, deadline = set(pids), time.monotonic() + seconds
+    while left and time.monotonic() < deadline:
+        left = {pid for pid in left if not has_ended(pid)}
+        time.sleep(0.02)
+    return not left
+
+
+def has_ended(pid: int) -> bool:
+    try:
+        status: str = psutil.Process(pid).status()
+    except psutil.NoSuchProcess:
+        return True
+    return status == psutil.STATUS_ZOMBIE

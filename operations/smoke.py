@@ -18,7 +18,7 @@ _ANSWER = "18959"
 _METRICS = ("agent_requests_total", "agent_request_duration_seconds", "agent_tasks_enqueued_total")
 
 
-class CheckFailed(Exception):
+class CheckFailedError(Exception):
     """What was expected and what came."""
 
 
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
             begun = time.monotonic()
             try:
                 said, mark = check(gateway), "ok  "
-            except (CheckFailed, CommandError) as fault:
+            except (CheckFailedError, CommandError) as fault:
                 said, mark = str(fault), "FAIL"
                 failed += 1
             except (KeyError, TypeError, ValueError) as fault:
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _expect(holds: bool, otherwise: str) -> None:
     if not holds:
-        raise CheckFailed(otherwise)
+        raise CheckFailedError(otherwise)
 
 
 def _health(gateway: Gateway) -> str:
@@ -104,7 +104,7 @@ def _finished(gateway: Gateway, task_id: str, seconds: float) -> dict[str, Any]:
         task = gateway.json("GET", f"/task/{task_id}?wait=10")
         if task["status"] in FINAL:
             return task
-    raise CheckFailed(f"task {task_id} is not done after {seconds:.0f} s; it is {task['status']}")
+    raise CheckFailedError(f"task {task_id} is not done after {seconds:.0f} s; it is {task['status']}")
 
 
 def _cancel(gateway: Gateway) -> str:

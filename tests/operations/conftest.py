@@ -99,7 +99,7 @@ def copy(tmp_path: Path) -> Iterator[Copy]:
     made.end()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def running_copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     """A started one, shared by tests that leave it running as they found it."""
     made = Copy(tmp_path_factory.mktemp("shared") / "longhaul")
