@@ -97,8 +97,10 @@ class Watcher:
             try:
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
                     # a channel of its own keeps the subscription open while nobody waits
-                    await pubsub.subscribe(self._keys.watch(), *self._changes)
-                    self._pubsub = pubsub
+                    await pubsub.subscribe(self._keys.watch())
+                    self._pubsub = pubsub  # from here on a new follower subscribes by itself
+                    if self._changes:
+                        await pubsub.subscribe(*self._changes)
                     for changes in self._changes.values():  # what was announced while we were away
                         _wake(changes)
                     async for message in pubsub.listen():
