@@ -56,6 +56,18 @@ local function rescue_dead(wid)
   end
 end
 
+-- Forgetting comes first: a full Redis refuses a script whose first write needs memory, and this is what gives it back.
+for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'gone', '-inf', whole(now), 'LIMIT', 0, LIMIT)) do
+  local id, caller = string.match(member, '^(%S+) (.*)$')
+  local idem = call('HGET', task_key(id), 'idem')
+  call('ZREM', P .. 'caller:' .. caller, id)
+  if idem and idem ~= '' and string.match(call('GET', idem) or '', '^(%S+)') == id then call('DEL', idem) end
+  call('DEL', task_key(id), P .. 'events:' .. id)
+  call('ZREM', P .. 'dead', id)
+  call('ZREM', P .. 'gone', member)
+  counts.forgotten = counts.forgotten + 1
+end
+
 -- Nobody could renew while Redis was away, or its clock jumped: every lease gets a full term before any is judged.
 local last = tonumber(call('HGET', P .. 'swept', 'at') or '0')
 local gap = now - last > GAP_MS or now < last
@@ -93,17 +105,6 @@ for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'live', '-inf', whole(now), 'LIMI
     -- looked at again when it is overdue; so that many of these cannot hide others
     call('ZADD', P .. 'live', whole(r.deadline_at + OVERDUE_MS), id)
   end
-end
-
-for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'gone', '-inf', whole(now), 'LIMIT', 0, LIMIT)) do
-  local id, caller = string.match(member, '^(%S+) (.*)$')
-  local idem = call('HGET', task_key(id), 'idem')
-  call('ZREM', P .. 'caller:' .. caller, id)
-  if idem and idem ~= '' and string.match(call('GET', idem) or '', '^(%S+)') == id then call('DEL', idem) end
-  call('DEL', task_key(id), P .. 'events:' .. id)
-  call('ZREM', P .. 'dead', id)
-  call('ZREM', P .. 'gone', member)
-  counts.forgotten = counts.forgotten + 1
 end
 
 -- Orphans: a live record that stands in no index is put back into one. A few each time, so that all are seen in turn.

@@ -83,8 +83,9 @@ async def test_two_versions_of_a_script_run_side_by_side(audited: TaskStore) -> 
     old = audited.redis.register_script(source("overview"))
     newer = audited.redis.register_script(source("overview") + "-- a later version\n")
     assert old.sha != newer.sha
-    arguments = {"keys": [audited.keys.prefix], "args": [audited._scripts._policy]}
-    assert await old(**arguments) == await newer(**arguments) == await old(**arguments)
+    keys, args = [audited.keys.prefix], [audited._scripts._policy]
+    answers = [await script(keys=keys, args=args) for script in (old, newer, old)]
+    assert answers[0] == answers[1] == answers[2]
 
 
 def test_each_script_is_a_verb_and_says_what_it_takes_and_returns() -> None:

@@ -28,7 +28,7 @@ from .worlds import swept as half_a_second_ago
 
 
 async def swept_to(
-    store: TaskStore, contents: Contents, before: State, answer: dict[str, int], changes: State, dead: str = ""
+    store: TaskStore, contents: Contents, before: State, answer: dict[str, int], changes: State, *, dead: str = ""
 ) -> None:
     """Seeds, sweeps once, and compares the answer and the exact contents."""
     await contents.seed(before)
