@@ -4,7 +4,6 @@ from concurrent.futures import Executor
 from typing import Any
 
 from langchain.agents import create_agent
-from langchain.agents.middleware import ModelCallLimitMiddleware
 from langgraph.graph.state import CompiledStateGraph
 
 from agent.models import RegistryModel
@@ -16,12 +15,11 @@ Graph = CompiledStateGraph[Any, Any, Any, Any]
 
 
 def build_agent(model: RegistryModel, spec: AgentSpec, settings: Settings, threads: Executor) -> Graph:
-    """A graph that raises ModelCallLimitExceededError in place of the call after AGENT_MAX_ITERATIONS."""
+    """The graph: model and tools in turn, until the model calls no tool. agent.models bounds the turns."""
     return create_agent(
         model,
         [edged(tool, seconds=settings.tool_timeout_seconds, threads=threads) for tool in spec.tools],
         system_prompt=spec.prompt,
-        middleware=[ModelCallLimitMiddleware(run_limit=settings.agent_max_iterations, exit_behavior="error")],
     )
 
 

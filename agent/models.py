@@ -5,13 +5,14 @@ import time
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
-from langchain_core.messages import AIMessage, BaseMessage, ToolCall
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages.tool import tool_call
 from langchain_core.outputs import ChatResult
 from pydantic import PrivateAttr
 
 from agent.errors import AgentError, ErrorCode, translate
 from agent.meter import TokenUsage
-from agent.quiet_litellm import ChatLiteLLM
+from agent.quiet_litellm import ChatLiteLLM, litellm
 from agent.run_context import StepEvent, current_run, cut
 from agent.transport import EXCHANGE, Exchange, ProviderTransport, provider_client
 from core_config import ModelConfig, Settings, api_key_of
@@ -61,6 +62,10 @@ class RegistryModel(ChatLiteLLM):
         would end the event loop, so every exception is caught here and not further out.
         """
         run = current_run()
+        # Counted here and not in LangChain's ModelCallLimitMiddleware: its two more nodes a turn cost a fifth of a run.
+        if run.call_limit is not None and run.model_calls >= run.call_limit:
+            raise AgentError(ErrorCode.MAX_ITERATIONS, f"The agent had no answer after {run.call_limit} model calls.")
+        run.model_calls += 1
         run.meter.model_calls += 1
         number = run.next_step()
         run.tell(StepEvent(kind="model", phase="start", number=number, name=self._key))
@@ -82,6 +87,9 @@ class RegistryModel(ChatLiteLLM):
         except asyncio.CancelledError:
             code = "cancelled"
             raise
+        except AgentError as error:
+            code = error.code
+            raise
         except BaseException as error:
             failure = translate(error, model=self._key, answered=exchange.answered)
             code = failure.code
@@ -102,6 +110,14 @@ class RegistryModel(ChatLiteLLM):
                     cost_usd=cost,
                 )
             )
+
+    async def acompletion_with_retry(
+        self,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  the name is langchain-litellm's
+        **kwargs: Any,
+    ) -> Any:
+        """One request: the queue retries, and to build langchain-litellm's retry costs 5 % of a call."""
+        return await litellm.acompletion(**kwargs)
 
     def _cost(self, answer: AIMessage) -> float | None:
         """USD: by the registry's prices, else as LiteLLM computed it; None when neither knows."""
@@ -144,6 +160,6 @@ def _accept_tool_calls(answer: AIMessage, key: str) -> None:
             code = ErrorCode.ANSWER_TRUNCATED if cut_off else ErrorCode.PROVIDER_BAD_RESPONSE
             raise AgentError(code, f"{code.meaning} (model {key}, arguments of a tool call)")
     answer.tool_calls += [
-        ToolCall(name=call["name"] or "", args={}, id=call["id"]) for call in answer.invalid_tool_calls
+        tool_call(name=call["name"] or "", args={}, id=call["id"]) for call in answer.invalid_tool_calls
     ]
     answer.invalid_tool_calls = []

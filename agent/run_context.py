@@ -49,6 +49,9 @@ class Run:
 
     meter: Meter = field(default_factory=Meter)
     on_step: StepListener | None = None
+    call_limit: int | None = None
+    """Model calls that the run may make."""
+    model_calls: int = 0
     steps: int = 0
 
     def next_step(self) -> int:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from langchain.agents.middleware.model_call_limit import ModelCallLimitExceededError
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
@@ -47,7 +46,7 @@ class AgentRunner:
         """The answer's text. Raises AgentError, or CancelledError when it was cancelled; nothing else."""
         try:
             graph = self._graph(work.model, work.agent)
-            token = CURRENT_RUN.set(Run(meter=meter, on_step=on_step))
+            token = CURRENT_RUN.set(Run(meter=meter, on_step=on_step, call_limit=self._settings.agent_max_iterations))
             try:
                 state = await graph.ainvoke({"messages": _messages(work)}, self._config(work, callbacks))
             finally:
@@ -55,11 +54,6 @@ class AgentRunner:
             return _answer(state["messages"], work.model)
         except (asyncio.CancelledError, AgentError):
             raise
-        except ModelCallLimitExceededError as error:
-            raise AgentError(
-                ErrorCode.MAX_ITERATIONS,
-                f"The agent had no answer after {self._settings.agent_max_iterations} model calls.",
-            ) from error
         except BaseException as error:
             raise AgentError(ErrorCode.INTERNAL) from error
 

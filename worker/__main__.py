@@ -6,12 +6,14 @@ import os
 import secrets
 import socket
 import sys
+from typing import Any
 
 import uvloop
 from pydantic import ValidationError
 
 from core_config import VERSION, ConfigurationError, Settings, keep_loopback_off_proxies, load_registry
 from monitoring.logs import setup_logging
+from monitoring.tracing import Tracing
 from taskstore.records import WorkerInfo
 
 EXIT_CONFIGURATION = 2
@@ -39,13 +41,18 @@ def main() -> int:
     asyncio.set_event_loop(loop)
     host, pid = socket.gethostname(), os.getpid()
     worker_id = options.id or f"{host}-{pid}-{secrets.token_hex(4)}"
-    runner = AgentRunner(settings)
+    runner, tracing = AgentRunner(settings), Tracing(settings)
+
+    async def close(ctx: dict[Any, Any]) -> None:  # noqa: ARG001  arq's signature
+        await runner.close()
+        await tracing.close()
+
     engine = Engine(
         settings,
-        Executor(runner),
+        Executor(runner, tracing),
         WorkerInfo(worker_id, host, pid, VERSION, settings.worker_concurrency, 0),
         models,
-        on_shutdown=lambda _: runner.close(),
+        on_shutdown=close,
     )
     engine.run()
     return 0

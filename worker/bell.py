@@ -45,7 +45,7 @@ class Bell(Role):
                 async with asyncio.timeout(BLOCKING_POP_S + 3):
                     token = await cast("Awaitable[object]", self._redis.blpop([self._key], timeout=BLOCKING_POP_S))
             except (RedisError, OSError, TimeoutError) as error:
-                log.warning("bell_lost kind=%s error=%r", self._kind, str(error))
+                log.warning("bell_lost", extra={"kind": self._kind, "error": error})
                 await asyncio.sleep(AGAIN_AFTER_S)
                 continue
             if token is not None:

@@ -32,5 +32,5 @@ class Cancels(Role):
                     async for message in pubsub.listen():
                         self._on_cancel(message["data"])
             except (RedisError, OSError) as error:
-                log.warning("cancels_lost error=%r", str(error))
+                log.warning("cancels_lost", extra={"error": error})
             await asyncio.sleep(AGAIN_AFTER_S)

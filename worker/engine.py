@@ -90,7 +90,7 @@ class Engine(Worker):
             try:
                 await super().main()
             except (RedisError, OSError) as error:  # only its first look at Redis can raise these
-                log.warning("start_waits error=%r", str(error))
+                log.warning("start_waits", extra={"error": error})
                 await asyncio.sleep(AGAIN_AFTER_S)
 
     async def _until_redis_answers(self) -> None:
@@ -98,7 +98,7 @@ class Engine(Worker):
             try:
                 await self._redis.ping()
             except (RedisError, OSError) as error:  # also a Redis that is still loading
-                log.warning("redis_waits error=%r", str(error))
+                log.warning("redis_waits", extra={"error": error})
                 await asyncio.sleep(AGAIN_AFTER_S)
             else:
                 return
@@ -140,7 +140,7 @@ class Engine(Worker):
                 self._worker.id, self._claim_number, room=room, extra=extra, models=self._models
             )
         except StoreUnavailable as error:  # asked again with the same number: nothing is taken twice
-            log.warning("claim_waits error=%r", str(error))
+            log.warning("claim_waits", extra={"error": error})
             self._look_again_s = AGAIN_AFTER_S
             return
         except Exception:
@@ -194,22 +194,23 @@ class Engine(Worker):
         attempt = self.attempts[job_id]
         claim = attempt.claim
         ctx = {**self.ctx, "job_id": job_id, "job_try": claim.attempt}
-        log.info("attempt_started task=%s attempt=%d model=%s", job_id, claim.attempt, claim.model)
+        log.info("attempt_started", extra={"task": job_id, "attempt": claim.attempt, "model": claim.model})
         await self._call(self.on_job_start, ctx)
         try:
             settlement = await self._executor.run(attempt)
             word = "lease_lost" if settlement is None else await self._writer.settle(settlement)
         except Exception:
             # its lease runs out, and the task is rescued
-            log.exception("attempt_broke task=%s attempt=%d", job_id, claim.attempt)
+            log.exception("attempt_broke", extra={"task": job_id, "attempt": claim.attempt})
             return
-        self._count(job_id, claim, settlement, word)
+        self._count(claim, settlement, word)
         await self._call(self.on_job_end, ctx)
         await self._call(self.after_job_end, ctx)
 
-    def _count(self, task_id: str, claim: Claim, settlement: Settlement | None, word: str) -> None:
+    def _count(self, claim: Claim, settlement: Settlement | None, word: str) -> None:
+        about: dict[str, Any] = {"task": claim.task_id, "attempt": claim.attempt}
         if settlement is None or word != "ok":
-            log.warning("attempt_refused task=%s attempt=%d cause=lease_lost", task_id, claim.attempt)
+            log.warning("attempt_refused", extra={**about, "cause": "lease_lost"})
             return
         match settlement.kind:
             case "success":
@@ -218,8 +219,9 @@ class Engine(Worker):
                 self.jobs_retried += 1
             case _:
                 self.jobs_failed += 1
-        code = f" error_code={settlement.error_code}" if settlement.error_code else ""
-        log.info("attempt_ended task=%s attempt=%d outcome=%s%s", task_id, claim.attempt, settlement.kind, code)
+        if settlement.error_code is not None:
+            about["error_code"] = settlement.error_code
+        log.info("attempt_ended", extra={**about, "outcome": settlement.kind})
 
     async def _call(self, hook: Callable[[dict[Any, Any]], Awaitable[None]] | None, ctx: dict[Any, Any]) -> None:
         if hook:
@@ -257,7 +259,7 @@ class Engine(Worker):
         else:
             self._hurry.set()
 
-    async def _wait_for_tasks_to_complete(self, signum: signal.Signals) -> None:
+    async def _wait_for_tasks_to_complete(self, signum: signal.Signals) -> None:  # noqa: ARG002  arq's signature
         hurry = asyncio.create_task(self._hurry.wait())
         drained = asyncio.create_task(self._drained())
         await asyncio.wait({drained, hurry}, timeout=self._settings.drain_seconds, return_when="FIRST_COMPLETED")
@@ -269,9 +271,7 @@ class Engine(Worker):
         for attempt in left:
             attempt.stop(Stop.DRAIN)
         await self._tasks_end(RELEASE_S)
-        log.info(
-            "drained signal=%s complete=%d released=%d", signal.Signals(signum).name, self.jobs_complete, len(left)
-        )
+        log.info("drained", extra={"complete": self.jobs_complete, "released": len(left)})
         if self.main_task:
             self.main_task.cancel()
 
@@ -297,4 +297,4 @@ def _survived(name: str) -> Any:
     try:
         yield
     except Exception:
-        log.exception("hook_failed hook=%s", name)
+        log.exception("hook_failed", extra={"hook": name})

@@ -3,11 +3,15 @@
 import asyncio
 import logging
 import random
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from langchain_core.callbacks import BaseCallbackHandler
 
 from agent.errors import AgentError
 from agent.meter import Meter
 from agent.work import AgentWork, Turn
+from monitoring.tracing import Tracing
 from taskstore.error_codes import ErrorCode
 from taskstore.records import Claim, Settlement
 
@@ -23,12 +27,13 @@ log = logging.getLogger(__name__)
 class Runner(Protocol):
     """What runs an agent: agent.runner.AgentRunner, or a benchmark's own."""
 
-    async def run(self, work: AgentWork, meter: Meter) -> str: ...
+    async def run(self, work: AgentWork, meter: Meter, *, callbacks: Sequence[BaseCallbackHandler] = ()) -> str: ...
 
 
 class Executor:
-    def __init__(self, runner: Runner, dice: random.Random | None = None) -> None:
+    def __init__(self, runner: Runner, tracing: Tracing, dice: random.Random | None = None) -> None:
         self._runner = runner
+        self._tracing = tracing
         self._dice = dice or random.Random()  # noqa: S311  jitter is no secret
         self._stray: set[asyncio.Task[str | BaseException]] = set()
 
@@ -37,8 +42,8 @@ class Executor:
         meter = Meter()
         ending = await self._ending(attempt, meter)
         if isinstance(ending, Raised) and not is_expected(ending.error):
-            log.error("attempt_failed task=%s attempt=%d", attempt.claim.task_id, attempt.claim.attempt,
-                      exc_info=ending.error)  # fmt: skip
+            about = {"task": attempt.claim.task_id, "attempt": attempt.claim.attempt}
+            log.error("attempt_failed", extra=about, exc_info=ending.error)
         return settlement(attempt, ending, meter, self._dice)
 
     async def _ending(self, attempt: Attempt, meter: Meter) -> Ending:
@@ -68,7 +73,11 @@ class Executor:
     async def _guarded(self, claim: Claim, meter: Meter) -> str | BaseException:
         """Every exception as a value: a SystemExit that leaves an asyncio task would end the whole event loop."""
         try:
-            return await self._runner.run(work_of(claim), meter)
+            names = self._tracing.metadata(
+                session_id=claim.session_id, user_id=claim.user_id, tags=[claim.agent, claim.model]
+            )
+            work = work_of(claim, names)
+            return await self._runner.run(work, meter, callbacks=self._tracing.callbacks(claim.task_id))
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001
@@ -77,7 +86,7 @@ class Executor:
     def _leave(self, run: "asyncio.Task[str | BaseException]", claim: Claim) -> None:
         if not run.done():
             run.cancel()
-            log.warning("run_will_not_end task=%s attempt=%d", claim.task_id, claim.attempt)
+            log.warning("run_will_not_end", extra={"task": claim.task_id, "attempt": claim.attempt})
             self._stray.add(run)  # asyncio holds tasks weakly
             run.add_done_callback(self._stray.discard)
 
@@ -87,7 +96,7 @@ def is_expected(error: BaseException) -> bool:
     return isinstance(error, AgentError) and error.code != ErrorCode.INTERNAL
 
 
-def work_of(claim: Claim) -> AgentWork:
+def work_of(claim: Claim, metadata: Mapping[str, Any]) -> AgentWork:
     history: list[Turn] = []
     for turn in claim.history:
         history += [Turn(role="user", text=turn.message), Turn(role="assistant", text=turn.answer)]
@@ -99,5 +108,5 @@ def work_of(claim: Claim) -> AgentWork:
         user_id=claim.user_id,
         session_id=claim.session_id,
         history=tuple(history),
-        metadata=claim.metadata,
+        metadata={**claim.metadata, **metadata},
     )

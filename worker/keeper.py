@@ -89,7 +89,7 @@ class Keeper:
     async def _renew(self, store: TaskStore) -> None:
         stalled_s = time.monotonic() - self._ticked
         if stalled_s > self._settings.loop_stall_seconds:
-            log.error("loop_stalled seconds=%.1f: leases are not renewed", stalled_s)
+            log.error("loop_stalled", extra={"seconds": round(stalled_s, 1), "effect": "leases are not renewed"})
             return
         with self._lock:
             held = {task_id: fence for task_id, (fence, _) in self._held.items()}
@@ -97,7 +97,7 @@ class Keeper:
         try:
             words = await store.renew(self._worker, held.items())
         except StoreUnavailable as error:
-            log.warning("renew_waits tasks=%d error=%r", len(held), str(error))
+            log.warning("renew_waits", extra={"tasks": len(held), "error": error})
             self._fence_self()
             return
         except Exception:

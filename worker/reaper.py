@@ -23,11 +23,11 @@ class Reaper(Role):
             try:
                 counts = await self._store.sweep()
             except StoreUnavailable as error:
-                log.warning("sweep_waits error=%r", str(error))
+                log.warning("sweep_waits", extra={"error": error})
             except Exception:
                 log.exception("sweep_failed")
             else:
                 found = {name: count for name, count in sorted(counts.items()) if count and name != "forgotten"}
                 if found:
-                    log.warning("swept %s", " ".join(f"{name}={count}" for name, count in found.items()))
+                    log.warning("swept", extra=found)
             await asyncio.sleep(EVERY_S)

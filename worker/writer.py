@@ -57,10 +57,10 @@ class Writer(Role):
             except StoreUnavailable as error:
                 wait_s = AGAIN_AFTER_S[min(tries, len(AGAIN_AFTER_S) - 1)]
                 tries += 1
-                log.warning("settle_waits tasks=%d again_s=%.2f error=%r", len(batch), wait_s, str(error))
+                log.warning("settle_waits", extra={"tasks": len(batch), "again_s": wait_s, "error": error})
                 await asyncio.sleep(wait_s)
             except Exception:
-                log.exception("settle_failed tasks=%s", ",".join(one.task_id for one in batch))
+                log.exception("settle_failed", extra={"tasks": ",".join(one.task_id for one in batch)})
                 if len(batch) > 1:  # one of them cannot be written; the others can
                     return [word for one in batch for word in await self._write([one])]
                 if batch[0].error_code == ErrorCode.INTERNAL:

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 # One character for one, so that a place in the translation is the same place in the message.
 _PLAIN = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)} | {
     ord(sign): plain
-    for sign, plain in {"\u3000": " ", "×": "*", "✕": "*", "⋅": "*", "÷": "/", "−": "-", "–": "-"}.items()
+    for sign, plain in {
+        "\u3000": " ",
+        "×": "*",
+        "✕": "*",
+        "·": "*",
+        "∙": "*",
+        "⋅": "*",
+        "÷": "/",
+        "∕": "/",
+        "−": "-",
+        "–": "-",
+    }.items()
 }
 
 _WORDS = {

@@ -14,7 +14,9 @@ MAX_RECALLED = 5
 MAX_RECALLED_CHARS = 200
 
 _ERROR = re.compile(
-    r"\s*(?:[\w ]{0,40}\b)?(?:error|exception|failed|failure|traceback)\b|\s*(?:错误|失败|出错)", re.IGNORECASE
+    r"\s*(?:(?:tool )?error\b[^.\n]{0,80}?:|\w+(?:Error|Exception)\b|traceback\b|failed\b"
+    r"|the tool [\w-]+ (?:failed|did not finish)|错误|失败|出错)",
+    re.IGNORECASE,
 )
 
 _GREETING = re.compile(r"\s*(?:hi|hello|hey|good (?:morning|evening|day)|你好|您好|嗨)\b", re.IGNORECASE)

@@ -6,7 +6,6 @@ Messages: `say TEXT`, `hold PATH` (until the file exists), `block SECONDS` (the 
 
 import asyncio
 import builtins
-import logging
 import os
 import sys
 import time
@@ -18,6 +17,8 @@ from agent.errors import AgentError, ErrorCode
 from agent.meter import Meter, TokenUsage
 from agent.work import AgentWork
 from core_config import Settings
+from monitoring.logs import setup_logging
+from monitoring.tracing import Tracing
 from taskstore.records import WorkerInfo
 from worker.engine import Engine
 from worker.executor import Executor
@@ -29,7 +30,7 @@ async def until(path: str) -> None:
 
 
 class ScriptedRunner:
-    async def run(self, work: AgentWork, meter: Meter) -> str:
+    async def run(self, work: AgentWork, meter: Meter, *, callbacks: object = ()) -> str:
         verb, _, rest = work.message.partition(" ")
         match verb:
             case "say":
@@ -66,14 +67,14 @@ async def hook(ctx: dict[object, object]) -> None:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(message)s")
     settings = Settings(_env_file=None)
+    setup_logging(settings, "worker")
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = WorkerInfo(sys.argv[1], "test", os.getpid(), "test", settings.worker_concurrency, 0)
     models = {"M": None, "Few": 2}
     hooks = {"on_job_start": hook, "on_job_end": hook, "after_job_end": hook} if "hooks" in sys.argv else {}
-    Engine(settings, Executor(ScriptedRunner()), worker, models, **hooks).run()
+    Engine(settings, Executor(ScriptedRunner(), Tracing(settings)), worker, models, **hooks).run()
 
 
 if __name__ == "__main__":
