@@ -121,6 +121,12 @@ def test_the_key_is_never_told(simulator: Server) -> None:
     assert [call["authorized"] for call in simulator.journal()["calls"]] == [True, True, False]
 
 
+def test_a_word_that_serves_as_key_does_not_spoil_the_journal(simulator: Server) -> None:
+    body = {"model": "simulator", "messages": [user("a simple message")]}
+    simulator.http.post(f"{simulator.url}/chat/completions", json=body, headers={"authorization": "Bearer sim"})
+    simulator.call("a simple message", outcome="answered")
+
+
 def test_long_messages_are_kept_short(simulator: Server) -> None:
     simulator.post("long-test " + "x" * 5000)
     assert len(simulator.call("long-test")["message"]) == 200
