@@ -62,8 +62,8 @@ class Edge:
         except Exception:
             half_sent, known = status != 0, request_id.decode()
             log.exception("request_failed", extra={"request_id": known, "endpoint": self._endpoint(scope)})
-            status = 500
             if half_sent:
+                status = 500
                 raise  # only a broken connection can still tell the client
             await internal(known).response()(scope, receive, send_on)
         finally:

@@ -12,6 +12,7 @@ from core_config import Settings
 from taskstore.connection import connect
 from taskstore.records import WorkerInfo
 from taskstore.store import TaskStore
+from taskstore.watch import LOOK_EVERY_S
 from tests.conftest import RedisServer
 
 from .conftest import StartGateway, TinyWorker, submitted
@@ -62,6 +63,7 @@ async def test_a_gateway_starts_without_redis_and_recovers_by_itself(
         # whoever waits when Redis goes away is not told of it, as long as it comes back in time
         own_redis.kill()
         is_away(await client.get(f"/task/{task_id}"))
+        await asyncio.sleep(LOOK_EVERY_S + 0.5)  # the outage: each of them looks for itself in it, and fails
         own_redis.start()
         worker = TinyWorker(store)
         for _ in range(2):
