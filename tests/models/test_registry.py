@@ -205,7 +205,7 @@ def test_a_file_adds_models_and_changes_fields_of_shipped_ones(tmp_path: Path) -
         ('# x\n[Mine]\nlitelm_id = "openai/x"\n', "line 3, model 'Mine', litelm_id: .*did you mean 'litellm_id'"),
         ("[Mine]\nprice_in = 1\n", "line 1, model 'Mine', litellm_id: Field required"),
         (
-            '[Other]\nlitellm_id = "openai/y"\nprice_in = 1\nprice_out = 1\n[Mine]\nlitellm_id = "a/x"\nprice_in = "dear"\n',
+            '[Other]\nlitellm_id = "a/y"\nprice_in = 1\nprice_out = 1\n[Mine]\nlitellm_id = "a/x"\nprice_in = ""\n',
             "line 7, model 'Mine', price_in: .*valid number",
         ),
         ('[Mine]\nlitellm_id = "gpt"\n', "line 2, model 'Mine', litellm_id: "),
