@@ -5,7 +5,8 @@ import time
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
-from langchain_core.messages import AIMessage, BaseMessage, ToolCall
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages.tool import tool_call
 from langchain_core.outputs import ChatResult
 from pydantic import PrivateAttr
 
@@ -111,7 +112,9 @@ class RegistryModel(ChatLiteLLM):
             )
 
     async def acompletion_with_retry(
-        self, run_manager: AsyncCallbackManagerForLLMRun | None = None, **kwargs: Any
+        self,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  the name is langchain-litellm's
+        **kwargs: Any,
     ) -> Any:
         """One request: the queue retries, and to build langchain-litellm's retry costs 5 % of a call."""
         return await litellm.acompletion(**kwargs)
@@ -157,6 +160,6 @@ def _accept_tool_calls(answer: AIMessage, key: str) -> None:
             code = ErrorCode.ANSWER_TRUNCATED if cut_off else ErrorCode.PROVIDER_BAD_RESPONSE
             raise AgentError(code, f"{code.meaning} (model {key}, arguments of a tool call)")
     answer.tool_calls += [
-        ToolCall(name=call["name"] or "", args={}, id=call["id"]) for call in answer.invalid_tool_calls
+        tool_call(name=call["name"] or "", args={}, id=call["id"]) for call in answer.invalid_tool_calls
     ]
     answer.invalid_tool_calls = []

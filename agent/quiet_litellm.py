@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import logging
 import os
+import warnings
 
 from core_config import keep_loopback_off_proxies
 
@@ -20,18 +21,21 @@ os.environ.setdefault("AIOHTTP_CONNECTOR_LIMIT", "20000")
 os.environ.setdefault("AIOHTTP_CONNECTOR_LIMIT_PER_HOST", "20000")
 keep_loopback_off_proxies()
 
-import litellm  # noqa: E402  the environment above must be set first
-from langchain_litellm import ChatLiteLLM  # noqa: E402
-from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler  # noqa: E402
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # about litellm's own code, which nobody here can mend
+    import litellm
+    from langchain_litellm import ChatLiteLLM
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+    # What the first call would else do for a second and more, in the event loop's time: better at start. Where a
+    # release moves the module, only that is lost.
+    litellm.ModelResponse()
+    with contextlib.suppress(ImportError):
+        importlib.import_module("litellm.responses.mcp.chat_completions_handler")
 
 litellm.telemetry = False
 litellm.suppress_debug_info = True  # "Give Feedback / Get Help" on every error
 litellm.disable_aiohttp_trust_env = True  # agent.transport chooses the proxy
-
-# The first call would import this and hold up the event loop for a second; better at start. Only a matter of time:
-# where a release moves it, nothing else changes.
-with contextlib.suppress(ImportError):
-    importlib.import_module("litellm.responses.mcp.chat_completions_handler")
 
 for _name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
     _logger = logging.getLogger(_name)

@@ -43,13 +43,14 @@ def _serve(settings: Settings, fd: int | None) -> None:
     setup_logging(settings, "gateway")
     app = create_app(settings)
     listener = own_socket(settings.gateway_host, settings.gateway_port) if fd is None else inherited_socket(fd)
-    host = address_of(listener)
-    if host is not None:
-        refuse_open_door(settings, host)
-    log.info("listening", extra={"address": listener.getsockname(), "fd": fd})
-    gc.collect()
-    gc.freeze()  # what start-up made stays: the collector need not walk it again
-    Server(app).run(sockets=[listener])
+    with listener:
+        host = address_of(listener)
+        if host is not None:
+            refuse_open_door(settings, host)
+        log.info("listening", extra={"address": listener.getsockname(), "fd": fd})
+        gc.collect()
+        gc.freeze()  # what start-up made stays: the collector need not walk it again
+        Server(app).run(sockets=[listener])
 
 
 def _parser() -> argparse.ArgumentParser:

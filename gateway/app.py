@@ -16,7 +16,7 @@ from taskstore.watch import Watcher
 from . import VERSION
 from .auth import KeyRing
 from .body import JsonRoute
-from .edge import DOCS, Edge
+from .edge import Edge
 from .guard import Guard
 from .models import Models, models_of
 from .openapi import describe
@@ -38,7 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=VERSION,
         description="LLM agents as queued work. Errors are problems (RFC 9457) with a stable `code`.",
         lifespan=lambda app: _running(app, settings, models),
-        docs_url=DOCS if keys is None else None,  # a browser cannot send a key
+        docs_url="/docs" if keys is None else None,  # a browser cannot send a key
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -49,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_exception_handler(kind, answer_problem)
     app.add_exception_handler(RequestValidationError, answer_invalid)
     app.add_middleware(Guard, keys=keys)
-    app.add_middleware(Edge, routes=app.routes)  # added last, so outermost
+    app.add_middleware(Edge, routes=app.routes, page=app.docs_url)  # added last, so outermost
     return app
 
 

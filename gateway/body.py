@@ -120,7 +120,9 @@ def parse(body: bytes) -> Any:
         value = orjson.loads(body.removeprefix(BOM))
     except orjson.JSONDecodeError as error:
         said = str(error)
-        if "surrogate" in said:
+        if "not valid UTF-8" in said:
+            said = "it is not UTF-8"
+        elif "surrogate" in said:
             said = "it holds half of a surrogate pair, which is no character; send the whole character"
         elif "depth" in said:
             said = f"it is nested deeper than {MAX_DEPTH} levels"

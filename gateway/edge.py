@@ -24,8 +24,6 @@ HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
 NOTHING_RUNS = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-DOCS = "/docs"
-"""The one page for people. It loads its script from a CDN, so it goes without that policy."""
 CLIENT_LEFT = 499
 """What is counted when no answer was begun: nginx's number for a client that went away."""
 
@@ -35,9 +33,11 @@ log = logging.getLogger(__name__)
 
 
 class Edge:
-    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute], page: str | None) -> None:
+        """`page` is the one for people, if there is one: it loads its script from a CDN, against our policy."""
         self._app = app
         self._routes = routes
+        self._page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,7 +45,7 @@ class Edge:
             return
         request_id = _request_id(scope)
         headers = [*HEADERS, (b"x-request-id", request_id)]
-        if scope["path"] != DOCS:
+        if scope["path"] != self._page:
             headers.append(NOTHING_RUNS)
         began = time.perf_counter()
         status = 0

@@ -71,6 +71,7 @@ TASK_STATUSES: Mapping[ErrorCode, int] = {
     ErrorCode.CONTEXT_TOO_LONG: 502,
     ErrorCode.EMPTY_ANSWER: 502,
     ErrorCode.ANSWER_TRUNCATED: 502,
+    ErrorCode.OUTPUT_TOO_LARGE: 500,
     ErrorCode.INTERNAL: 500,
     ErrorCode.ATTEMPT_TIMEOUT: 504,
     ErrorCode.DEADLINE_EXCEEDED: 504,

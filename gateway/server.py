@@ -23,6 +23,7 @@ def inherited_socket(fd: int) -> socket.socket:
     except OSError as error:
         raise ConfigurationError(f"--fd {fd} is no socket that this process inherited ({error.strerror}).") from None
     if not listening:
+        listener.close()
         raise ConfigurationError(f"--fd {fd} is a socket that does not listen; call listen() before handing it on.")
     return listener
 

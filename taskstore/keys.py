@@ -43,7 +43,7 @@ class Keys:
         return f"{self.prefix}live"
 
     def gone(self) -> str:
-        """Sorted set of final tasks by the time to forget them, ms."""
+        """Sorted set of `{task id} {caller}` of final tasks by the time to forget them, ms."""
         return f"{self.prefix}gone"
 
     def dead(self) -> str:

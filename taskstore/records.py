@@ -253,7 +253,7 @@ class Settlement:
     def as_json(self) -> bytes:
         """The script's argument. Money travels as whole billionths of a dollar: sums of floats would drift."""
         data: dict[str, Any] = {
-            name: getattr(self, name)
+            name: _storable(getattr(self, name))
             for name in ("result", "partial", "error", "error_code", "cause", "answered_by")
             if getattr(self, name) is not None
         }
@@ -265,6 +265,11 @@ class Settlement:
             data["unpriced"] = int(self.cost_usd is None)
             data["cost_nusd"] = round((self.cost_usd or 0) * 1e9)
         return orjson.dumps(data)
+
+
+def _storable(text: str) -> str:
+    """The text without unpaired surrogates: a model's JSON may hold them (half an emoji), UTF-8 cannot."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,9 @@ def usage_rows(
     """One day's hash, whose fields are `caller, user, agent, model, measure`, summed over all names but one."""
     sums: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for field, count in fields.items():
-        *names, measure = field.split(SEPARATOR)
+        # a user_id is what a client wrote and may hold the separator; the names around it are ours
+        caller, rest = field.split(SEPARATOR, 1)
+        *names, measure = [caller, *rest.rsplit(SEPARATOR, 3)]
         sums[names[NAMES[by]]][measure] += int(count)
     date = datetime.fromtimestamp(day * 86_400, UTC).date().isoformat()
     for name, sum_of in sums.items():

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from core_config import Settings
 
+from .errors import StoreUnavailable
 from .keys import Keys
 from .records import TaskRecord
 from .store import ANY_CALLER, TaskStore
@@ -66,7 +67,11 @@ class Watcher:
     async def wait_final(
         self, store: TaskStore, task_id: str, *, caller: str = ANY_CALLER, timeout_s: float
     ) -> TaskRecord:
-        """The record as soon as the task is final, else as it stands after `timeout_s` seconds."""
+        """The record as soon as the task is final, else as it stands after `timeout_s` seconds.
+
+        Raises TaskNotFound; StoreUnavailable when Redis is away at the start or at the end of the wait. In between
+        the wait goes on: the task is not lost, and the caller has nothing better to do.
+        """
         record = await store.get(task_id, caller)
         if record.is_final or timeout_s <= 0:
             return record
@@ -74,10 +79,14 @@ class Watcher:
         async with self.following(task_id) as change:
             while True:
                 change.clear()
-                record = await store.get(task_id, caller)
                 left = until - asyncio.get_running_loop().time()
-                if record.is_final or left <= 0:
-                    return record
+                try:
+                    record = await store.get(task_id, caller)
+                    if record.is_final or left <= 0:
+                        return record
+                except StoreUnavailable:
+                    if left <= 0:
+                        raise
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(min(left, LOOK_EVERY_S)):
                         await change.wait()
@@ -97,8 +106,10 @@ class Watcher:
             try:
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
                     # a channel of its own keeps the subscription open while nobody waits
-                    await pubsub.subscribe(self._keys.watch(), *self._changes)
-                    self._pubsub = pubsub
+                    await pubsub.subscribe(self._keys.watch())
+                    self._pubsub = pubsub  # from here on a new follower subscribes by itself
+                    if self._changes:
+                        await pubsub.subscribe(*self._changes)
                     for changes in self._changes.values():  # what was announced while we were away
                         _wake(changes)
                     async for message in pubsub.listen():

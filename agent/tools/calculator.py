@@ -56,7 +56,7 @@ _SUPERSCRIPTS: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "01234567
 def _ascii(expression: str) -> str:
     """Python's signs for those that people and models write, full-width ones and 3² too."""
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", lambda run: f"**({run[0].translate(_SUPERSCRIPTS)})", expression)
-    return text.translate(_SIGNS).replace("^", "**").strip().rstrip("=?").strip()
+    return text.translate(_SIGNS).replace("^", "**").strip().rstrip("=? ")
 
 
 def _value(node: ast.expr) -> Number:
@@ -99,7 +99,7 @@ def _divide(left: Number, right: Number) -> Number:
 
 def _power(base: Number, exponent: Number) -> Number:
     if isinstance(base, int) and isinstance(exponent, int):
-        if abs(base) > 1 and base.bit_length() * abs(exponent) > MAX_BITS:
+        if (base.bit_length() - 1) * abs(exponent) > MAX_BITS:  # what the result has at least
             raise ToolException(f"The power is too large: its result would have more than {MAX_BITS} bits.")
         if exponent < 0:
             return float(base) ** exponent

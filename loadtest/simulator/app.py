@@ -119,9 +119,10 @@ class Simulator:
         if behaviour.error is not None or behaviour.status is not None:
             entry.status = await deliver_refusal(exchange, behaviour)
             return Outcome.FAILED
-        self._check_context(prompt_tokens(request))
+        prompt = prompt_tokens(request)
+        self._check_context(prompt)
 
-        answer = Answer(request, reply_to(request, conversation, behaviour), behaviour)
+        answer = Answer(request, reply_to(request, conversation, behaviour), behaviour, prompt)
         entry.status, entry.finish_reason = 200, answer.finish_reason
         entry.called = [call.name for call in answer.reply.calls]
         entry.prompt_tokens, entry.completion_tokens = answer.usage.prompt, answer.usage.completion

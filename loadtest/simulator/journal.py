@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 MAX_EXCERPT_CHARS = 200
+MIN_SECRET_CHARS = 12
 
 
 class Outcome(StrEnum):
@@ -118,8 +119,10 @@ class Journal:
 
 
 def excerpt(text: str, key: str | None) -> str:
-    """The beginning of a message, without the caller's key even where the message quotes it."""
-    if key:
+    """The beginning of a message, without the caller's key even where the message quotes it. A key that is as short as
+    a word (a local server takes any) is none to protect, and taking it out would garble other words.
+    """
+    if key and len(key) >= MIN_SECRET_CHARS:
         text = text.replace(key, "[key]")
     return text[:MAX_EXCERPT_CHARS]
 

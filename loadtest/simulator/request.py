@@ -157,7 +157,10 @@ def _message(raw: object, at: str) -> Message:
             param=f"{at}.role",
             code="invalid_value",
         )
-    calls = tuple(_asked_call(call, at) for call in raw.get("tool_calls") or ()) if role == "assistant" else ()
+    asked = raw.get("tool_calls") if role == "assistant" else None
+    if asked is not None and not isinstance(asked, list):
+        raise _wrong_type(f"{at}.tool_calls", "an array")
+    calls = tuple(_asked_call(call, at) for call in asked or ())
     content = raw.get("content")
     if content is None and role != "assistant":
         raise _wrong_type(f"{at}.content", "a string or an array of parts")
@@ -260,6 +263,6 @@ def _tool_choice(raw: object, tools: list[Tool]) -> str:
         return raw
     function = raw.get("function") if isinstance(raw, dict) else None
     name = function.get("name") if isinstance(function, dict) else None
-    if name in {tool.name for tool in tools}:
-        return str(name)
+    if isinstance(name, str) and any(tool.name == name for tool in tools):
+        return name
     raise RefusedError("Invalid 'tool_choice': it names no tool of this request.", param="tool_choice")

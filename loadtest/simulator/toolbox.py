@@ -38,7 +38,13 @@ def arguments_for(need: Need, tool: Tool) -> dict[str, Any]:
 def sample_arguments(tool: Tool, turn: int = 1) -> dict[str, Any]:
     """Valid, harmless arguments for any tool: the required ones of its schema, by their types."""
     properties = _properties(tool)
-    return {name: _sample(properties.get(name, {}), name, turn) for name in tool.parameters.get("required") or ()}
+    return {name: _sample(properties.get(name, {}), name, turn) for name in _required(tool)}
+
+
+def _required(tool: Tool) -> list[str]:
+    """A schema may be anything: what isn't a name is left out."""
+    required = tool.parameters.get("required")
+    return [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
 
 
 def _properties(tool: Tool) -> dict[str, Any]:
@@ -50,7 +56,7 @@ def _argument(kind: Kind, tool: Tool) -> str | None:
     """The name of the string argument that takes the need's value."""
     properties = _properties(tool)
     texts = [name for name, schema in properties.items() if "string" in _types(schema)]
-    required = [name for name in texts if name in (tool.parameters.get("required") or ())]
+    required = [name for name in texts if name in _required(tool)]
     for wanted in _ARGUMENTS[kind]:
         if wanted in texts:
             return wanted
@@ -67,13 +73,15 @@ def _types(schema: object) -> list[str]:
         return [kinds]
     if isinstance(kinds, list):
         return [kind for kind in kinds if isinstance(kind, str)]
-    return [kind for option in schema.get("anyOf") or () for kind in _types(option)]
+    options = schema.get("anyOf")
+    return [kind for option in options for kind in _types(option)] if isinstance(options, list) else []
 
 
 def _sample(schema: object, name: str, turn: int) -> Any:
     if isinstance(schema, dict):
-        if schema.get("enum"):
-            return schema["enum"][0]
+        choices = schema.get("enum")
+        if isinstance(choices, list) and choices:
+            return choices[0]
         if "default" in schema:
             return schema["default"]
     kinds = _types(schema)

@@ -39,9 +39,9 @@ class Usage:
 
 
 class Answer:
-    """A finished reply of a call, cut to its limit, ready to be sent in one piece or as events."""
+    """The reply to a prompt of `prompt` tokens, cut to its limit, ready to be sent in one piece or as events."""
 
-    def __init__(self, request: ChatRequest, reply: Reply, behaviour: Behaviour) -> None:
+    def __init__(self, request: ChatRequest, reply: Reply, behaviour: Behaviour, prompt: int) -> None:
         self._stream_usage = request.include_usage
         self._head = {
             "id": f"chatcmpl-sim{os.urandom(12).hex()}",
@@ -58,7 +58,6 @@ class Answer:
         self.finish_reason = "tool_calls" if reply.calls else "stop"
         if limit is not None and spoken > limit:
             self.reply, spoken, self.finish_reason = _limited(reply, limit), limit, "length"
-        prompt = prompt_tokens(request)
         cached = _cached_tokens(request) if behaviour.cached is None else min(behaviour.cached, prompt)
         self.usage = Usage(prompt, spoken + behaviour.reasoning, cached, behaviour.reasoning)
 

@@ -63,6 +63,14 @@ local function event(id, r, kind, extra)
   call('PUBLISH', stream, entry)
 end
 
+-- A running task's slot is free: a worker that had room, but not for this model, has to look again.
+local function ring_for_slot(r)
+  for _, kind in ipairs({ 'i', 'b' }) do
+    if call('ZCARD', P .. 'ready:' .. r.model .. ':' .. kind) > 0 then ring(kind) end
+  end
+  if call('ZCARD', P .. 'ready:quarantine') > 0 then ring('b') end
+end
+
 local function lane_of(r)
   if r.crashes >= 2 then return 'quarantine' end
   return r.model .. ':' .. r.kind
@@ -143,10 +151,20 @@ end
 
 local SESSION_TURNS = 50
 
+local function let_expire(session)
+  call('PEXPIRE', session, whole(policy.session_ttl))
+  call('PEXPIRE', session .. ':log', whole(policy.session_ttl))
+end
+
 -- The session's turn is kept, its next task is let in, and the session's time to live starts when nobody is left.
 local function end_turn(id, r, status, result)
   local session = session_key(r)
-  if call('HGET', session, 'holder') ~= id then return end
+  local holder = call('HGET', session, 'holder')
+  if holder ~= id then
+    -- its first task ended before its time came: nobody else would ever give the session a time to live
+    if not holder then let_expire(session) end
+    return
+  end
   if status == 'success' then
     local message = call('HGET', task_key(id), 'message')
     call('RPUSH', session .. ':log', cjson.encode({ task = id, message = message, answer = result }))
@@ -159,14 +177,16 @@ local function end_turn(id, r, status, result)
     local next_id = call('ZPOPMIN', P .. blocked_name(r))[1]
     if not next_id then break end
     local waiting = load(next_id)
-    if waiting then
+    if waiting and waiting.at == blocked_name(r) then
       place(next_id, waiting, now)
       return
     end
   end
-  call('PEXPIRE', session, whole(policy.session_ttl))
-  call('PEXPIRE', session .. ':log', whole(policy.session_ttl))
+  let_expire(session)
 end
+
+-- The caller stands in the member: when the record's own time to live comes first, its index entry must go all the same.
+local function gone_member(id, r) return id .. ' ' .. r.caller end
 
 -- Ends a task. data: result, partial, error, error_code, cause, answered_by, simulated; dead = also a dead letter.
 local function final(id, r, status, data)
@@ -178,6 +198,7 @@ local function final(id, r, status, data)
   if data.simulated then fields.simulated = '1' end
   -- what an earlier attempt failed with is not how the task ended
   call('HDEL', task_key(id), 'error', 'error_code')
+  if status == 'success' then call('HDEL', task_key(id), 'partial') end
   set(id, r, fields)
   call('ZREM', P .. 'live', id)
   local ttl = policy.retention
@@ -185,7 +206,7 @@ local function final(id, r, status, data)
     ttl = policy.dead_ttl
     call('ZADD', P .. 'dead', whole(now), id)
   end
-  call('ZADD', P .. 'gone', whole(now + ttl), id)
+  call('ZADD', P .. 'gone', whole(now + ttl), gone_member(id, r))
   event(id, r, 'status', { 'cause', r.cause, 'error_code', data.error_code or '' })
   if r.session ~= '' then end_turn(id, r, status, data.result or '') end
   -- a minute longer than the sweep's own time to forget: the sweep is the rule, this the net

@@ -1,7 +1,9 @@
 -- audit: every way in which what is stored breaks the rules. Only one script can see an atomic state. Writes nothing.
--- Returns a list of sentences; empty is right. Reads everything: for tests, chaos runs and the doctor.
+-- ARGV: none of its own
+-- Returns a list of sentences; empty is right. Reads every key of the prefix: for tests, chaos runs and the doctor.
 local broken = {}
 local function wrong(...) broken[#broken + 1] = table.concat({ ... }, ' ') end
+local function has(index, id) return call('ZSCORE', P .. index, id) end
 
 local ALLOWED = {
   pending = { ready = true, scheduled = true, blocked = true },
@@ -9,49 +11,82 @@ local ALLOWED = {
   running = { leases = true },
   waiting = { waiting = true },
 }
+local INDEX_KINDS = { ready = true, scheduled = true, blocked = true, leases = true, waiting = true }
 
-local indices = { scheduled = true, waiting = true }
-for _, lane in ipairs(call('SMEMBERS', P .. 'lanes')) do
-  indices['ready:' .. lane] = true
-  indices['leases:' .. lane] = true
+-- Not by way of the indices: a task that stands in none of them is what matters most.
+local records, indices, streams = {}, {}, {}
+local pattern = string.gsub(P, '[%*%?%[%]\\%^%-]', '\\%0') .. '*'
+local cursor = '0'
+repeat
+  local page = call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 1000)
+  cursor = page[1]
+  for _, key in ipairs(page[2]) do
+    local name = string.sub(key, #P + 1)
+    local kind = string.match(name, '^[^:]*')
+    if kind == 'task' then records[string.sub(name, 6)] = true end
+    if kind == 'events' then streams[string.sub(name, 8)] = true end
+    if INDEX_KINDS[kind] then indices[name] = true end
+  end
+until cursor == '0'
+
+local function check_session(id, r, index)
+  local holder = call('HGET', session_key(r), 'holder')
+  if holder and not has('live', holder) then wrong('holder', holder, 'of a session is not live') end
+  if (index == 'leases' or index == 'ready') and holder ~= id then
+    wrong(r.status, 'task', id, 'does not hold its session')
+  end
+  if index == 'blocked' and (not holder or holder == id) then wrong('task', id, 'waits for nobody') end
+  if holder and call('PTTL', session_key(r)) >= 0 then wrong('session of task', id, 'is held and would expire') end
 end
 
-for _, id in ipairs(call('ZRANGE', P .. 'live', 0, -1)) do
-  local r = load(id)
-  if not r then
-    wrong('live task', id, 'has no record')
-  elseif FINAL[r.status] then
-    wrong('final task', id, 'is in live')
-  else
-    if call('PTTL', task_key(id)) >= 0 then wrong('live task', id, 'would expire') end
-    local index = string.match(r.at, '^[^:]*')
-    if not ALLOWED[r.status][index] then wrong(r.status, 'task', id, 'stands in', r.at) end
-    if r.at ~= '' and not call('ZSCORE', P .. r.at, id) then wrong('task', id, 'is not in its index', r.at) end
-    if r.session ~= '' then
-      indices[blocked_name(r)] = true
-      local holder = call('HGET', session_key(r), 'holder')
-      if holder and not call('ZSCORE', P .. 'live', holder) then wrong('holder', holder, 'of a session is not live') end
-      if r.status == 'running' and holder ~= id then wrong('running task', id, 'does not hold its session') end
-      if index == 'blocked' and (not holder or holder == id) then wrong('task', id, 'waits for nobody') end
-    end
-    if r.settled > r.fence then wrong('task', id, 'was settled with a fence it never had') end
+local function check_live(id, r)
+  local index = string.match(r.at, '^[^:]*')
+  if not has('live', id) then wrong(r.status, 'task', id, 'is not in live') end
+  if has('gone', gone_member(id, r)) or has('dead', id) then wrong(r.status, 'task', id, 'is to be forgotten') end
+  if call('PTTL', task_key(id)) >= 0 then wrong('live task', id, 'would expire') end
+  if call('PTTL', P .. 'events:' .. id) >= 0 then wrong('events of live task', id, 'would expire') end
+  if not (ALLOWED[r.status] or {})[index] then wrong(r.status, 'task', id, 'stands in', r.at) end
+  if r.at ~= '' and not has(r.at, id) then wrong('task', id, 'is not in its index', r.at) end
+  if r.session ~= '' then check_session(id, r, index) end
+  if r.status == 'running' and r.settled >= r.fence then wrong('running task', id, 'was settled with its fence') end
+end
+
+local function check_final(id, r)
+  if has('live', id) then wrong('final task', id, 'is in live') end
+  if r.at ~= '' then wrong('final task', id, 'stands in', r.at) end
+  if not has('gone', gone_member(id, r)) then wrong('final task', id, 'would never be forgotten') end
+  if has('dead', id) and r.status ~= 'failed' then wrong(r.status, 'task', id, 'is a dead letter') end
+  if call('PTTL', task_key(id)) < 0 then wrong('final task', id, 'would never expire') end
+  if r.session ~= '' and call('HGET', session_key(r), 'holder') == id then
+    wrong('final task', id, 'holds its session')
   end
 end
 
+for id in pairs(records) do
+  local r = load(id)
+  if not r then
+    wrong('task', id, 'has no status')
+  else
+    if r.settled > r.fence then wrong('task', id, 'was settled with a fence it never had') end
+    if not has('caller:' .. r.caller, id) then wrong('task', id, 'is missing from those of its caller') end
+    if FINAL[r.status] then check_final(id, r) else check_live(id, r) end
+  end
+end
+
+for _, id in ipairs(call('ZRANGE', P .. 'live', 0, -1)) do
+  if not records[id] then wrong('live task', id, 'has no record') end
+end
 for name in pairs(indices) do
   for _, id in ipairs(call('ZRANGE', P .. name, 0, -1)) do
     local at = call('HGET', task_key(id), 'at')
     if at ~= name then wrong('index', name, 'holds', id, 'which stands in', at or 'no record') end
-    if not call('ZSCORE', P .. 'live', id) then wrong('index', name, 'holds', id, 'which is not live') end
   end
 end
-
-for _, id in ipairs(call('ZRANGE', P .. 'gone', 0, -1)) do
-  local status = call('HGET', task_key(id), 'status')
-  if status and not FINAL[status] then wrong(status, 'task', id, 'is to be forgotten') end
-  if status and call('PTTL', task_key(id)) < 0 then wrong('final task', id, 'would never expire') end
+for id in pairs(streams) do
+  if not records[id] and call('PTTL', P .. 'events:' .. id) < 0 then wrong('events of', id, 'outlive its record') end
 end
 for _, kind in ipairs({ 'i', 'b' }) do
   if call('LLEN', P .. 'bell:' .. kind) > 1 then wrong('bell', kind, 'holds more than one token') end
 end
+table.sort(broken)
 return broken

@@ -34,7 +34,7 @@ end
 for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'scheduled', '-inf', whole(now), 'LIMIT', 0, 100)) do
   call('ZREM', P .. 'scheduled', id)
   local r = load(id)
-  if r then place(id, r, now) end
+  if r and r.at == 'scheduled' then place(id, r, now) end
 end
 
 -- Which lanes this worker may take from, and how many more each model allows over all workers.
@@ -57,18 +57,24 @@ local QUARANTINE_SLOTS = 2
 free[''] = QUARANTINE_SLOTS - call('ZCARD', P .. 'leases:quarantine')
 add('b', 'quarantine', '')
 
-local tasks, taken = {}, {}
+local tasks, taken, dropped = {}, {}, 0
 
 local function take(lane, id, vscore)
   local r = load(id)
-  if not r then
+  -- an entry that its record does not name: whatever left it here, only the record says where a task is
+  if not r or r.at ~= 'ready:' .. lane.name then
     call('ZREM', P .. 'ready:' .. lane.name, id)
+    dropped = dropped + 1
     return
   end
   -- in quarantine stand tasks of all models, also of those that only other workers know
   if not free[r.model] then return end
-  if r.cancel_at ~= '' then return final(id, r, 'cancelled', CANCELLED) end
-  if r.deadline_at > 0 and r.deadline_at <= now then return final(id, r, 'failed', EXPIRED) end
+  local late = r.deadline_at > 0 and r.deadline_at <= now
+  if late or r.cancel_at ~= '' then
+    dropped = dropped + 1
+    if r.cancel_at ~= '' then return final(id, r, 'cancelled', CANCELLED) end
+    return final(id, r, 'failed', EXPIRED)
+  end
   leave(id, r)
   set(id, r, { status = 'running', at = 'leases:' .. lane.name, fence = r.fence + 1, attempt = r.attempt + 1,
     worker = wid, started_at = now, cause = '' })
@@ -110,7 +116,12 @@ if fill('b', math.min(total, room)) then
   ring('b')
 end
 
+-- Those that were dropped may have hidden others: look again while that gets anywhere.
+if dropped > 0 and #tasks < total then more = true end
+
 call('HSET', worker, 'claim_no', number, 'claim_ids', cjson.encode(taken))
 call('PEXPIRE', worker, 3600000)
-call('ZADD', P .. 'workers', whole(now), wid)
+-- Only renew says that a worker lives on. Were a claim to say it too, the tasks of a busy worker that died would look like
+-- lost claims when their leases end, and a task that kills its workers would never be charged.
+call('ZADD', P .. 'workers', 'NX', whole(now), wid)
 return { 'ok', next_due(), more and '1' or '0', tasks }

@@ -12,9 +12,9 @@ if r.status ~= 'failed' then
 end
 for _, key in ipairs({ task_key(id), P .. 'events:' .. id }) do call('PERSIST', key) end
 if r.idem ~= '' then call('PERSIST', r.idem) end
-call('ZREM', P .. 'gone', id)
+call('ZREM', P .. 'gone', gone_member(id, r))
 call('ZREM', P .. 'dead', id)
-call('HDEL', task_key(id), 'error', 'error_code', 'completed_at', 'cancel_at', 'deadline_at', 'settled')
+call('HDEL', task_key(id), 'error', 'error_code', 'completed_at', 'cancel_at', 'deadline_at')
 r.deadline_at, r.cancel_at = 0, ''
 if deadline > 0 then set(id, r, { deadline_at = now + deadline }) end
 set(id, r, { status = 'pending', retries = 0, crashes = 0, cause = 'replayed', queued_at = now })

@@ -61,14 +61,10 @@ for i = 2, #ARGV, 4 do
     charge(id, r, data)
     if r.cancel_at ~= '' and STOPPED_BY_CANCEL[kind] then kind = 'cancelled' end
     VERBS[kind](id, r, data)
-    -- a slot of the model is free: a worker that had room, but not for this model, has to look again
-    for _, bell in ipairs({ 'i', 'b' }) do
-      if call('ZCARD', P .. 'ready:' .. r.model .. ':' .. bell) > 0 then ring(bell) end
-    end
-    if call('ZCARD', P .. 'ready:quarantine') > 0 then ring('b') end
+    ring_for_slot(r)
     words[#words + 1] = 'ok'
   else
-    words[#words + 1] = r and r.settled == fence and 'ok' or 'lease_lost'
+    words[#words + 1] = r and fence > 0 and r.settled == fence and 'ok' or 'lease_lost'
   end
 end
 return words

@@ -15,9 +15,11 @@ if idem ~= '' then
   local held = call('GET', idem)
   if held then
     local known, known_body = string.match(held, '^(%S+) (%S*)$')
-    if known_body ~= body then return { 'idempotency_conflict' } end
     -- a key that outlived its record is a new task's
-    if call('EXISTS', task_key(known)) == 1 then return existing(known) end
+    if call('EXISTS', task_key(known)) == 1 then
+      if known_body ~= body then return { 'idempotency_conflict' } end
+      return existing(known)
+    end
   end
 end
 

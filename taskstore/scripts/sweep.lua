@@ -8,8 +8,7 @@ local counts = { rescued = 0, expired = 0, forgotten = 0, placed = 0, granted = 
 
 local lanes = call('SMEMBERS', P .. 'lanes')
 
--- Takes a running task from the worker that lost it. free: the claim was lost, not the worker, so nothing is charged.
-local function rescue(id, r, free)
+local function after_loss(id, r, free)
   if r.cancel_at ~= '' then return final(id, r, 'cancelled', CANCELLED) end
   if free then
     set(id, r, { attempt = r.attempt - 1 })
@@ -26,6 +25,12 @@ local function rescue(id, r, free)
   set(id, r, { status = 'retrying', queued_at = now, cause = free and 'lost_claim' or 'worker_lost' })
   place(id, r, now)
   event(id, r, 'status', { 'cause', r.cause })
+end
+
+-- Takes a running task from the worker that lost it. free: the claim was lost, not the worker, so nothing is charged.
+local function rescue(id, r, free)
+  after_loss(id, r, free)
+  ring_for_slot(r)
 end
 
 local function each_lease(from, to, act)
@@ -51,6 +56,18 @@ local function rescue_dead(wid)
   end
 end
 
+-- Forgetting comes first: a full Redis refuses a script whose first write needs memory, and this is what gives it back.
+for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'gone', '-inf', whole(now), 'LIMIT', 0, LIMIT)) do
+  local id, caller = string.match(member, '^(%S+) (.*)$')
+  local idem = call('HGET', task_key(id), 'idem')
+  call('ZREM', P .. 'caller:' .. caller, id)
+  if idem and idem ~= '' and string.match(call('GET', idem) or '', '^(%S+)') == id then call('DEL', idem) end
+  call('DEL', task_key(id), P .. 'events:' .. id)
+  call('ZREM', P .. 'dead', id)
+  call('ZREM', P .. 'gone', member)
+  counts.forgotten = counts.forgotten + 1
+end
+
 -- Nobody could renew while Redis was away, or its clock jumped: every lease gets a full term before any is judged.
 local last = tonumber(call('HGET', P .. 'swept', 'at') or '0')
 local gap = now - last > GAP_MS or now < last
@@ -68,7 +85,7 @@ end
 
 each_lease('-inf', whole(now), function(id, r)
   local seen = tonumber(call('ZSCORE', P .. 'workers', r.worker) or '0')
-  rescue(id, r, now - seen <= policy.lease)
+  rescue(id, r, now - seen < policy.lease)
   counts.rescued = counts.rescued + 1
 end)
 
@@ -82,21 +99,12 @@ for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'live', '-inf', whole(now), 'LIMI
   elseif now - r.deadline_at >= OVERDUE_MS then
     -- its worker times it out at the deadline; one that has not by now will not
     final(id, r, 'failed', EXPIRED)
+    ring_for_slot(r)
     counts.expired = counts.expired + 1
   else
     -- looked at again when it is overdue; so that many of these cannot hide others
     call('ZADD', P .. 'live', whole(r.deadline_at + OVERDUE_MS), id)
   end
-end
-
-for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'gone', '-inf', whole(now), 'LIMIT', 0, LIMIT)) do
-  local caller, idem = unpack(call('HMGET', task_key(id), 'caller', 'idem'))
-  if caller then call('ZREM', P .. 'caller:' .. caller, id) end
-  if idem and idem ~= '' and string.match(call('GET', idem) or '', '^(%S+)') == id then call('DEL', idem) end
-  call('DEL', task_key(id), P .. 'events:' .. id)
-  call('ZREM', P .. 'dead', id)
-  call('ZREM', P .. 'gone', id)
-  counts.forgotten = counts.forgotten + 1
 end
 
 -- Orphans: a live record that stands in no index is put back into one. A few each time, so that all are seen in turn.

@@ -26,6 +26,9 @@ def provider() -> Iterator[ScriptedProvider]:
         yield running
 
 
+PointAt = Callable[..., None]
+
+
 class Bench:
     """A runner on the scripted provider, and what its last run left."""
 
@@ -68,7 +71,7 @@ async def bench(provider: ScriptedProvider) -> AsyncIterator[Bench]:
 
 
 @pytest.fixture
-def point_at(provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def point_at(provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch) -> PointAt:
     """Points a shipped entry at the scripted provider and gives it a key. Before the runner is made."""
 
     def point(name: str, *, path: str = "/v1", **changes: object) -> None:

@@ -11,8 +11,8 @@ from agent.errors import AgentError
 from agent.run_context import StepEvent
 from agent.specs import AGENTS, AgentSpec
 from agent.work import Turn
-from tests.agent.conftest import Bench
-from tests.agent.scripted_provider import ScriptedProvider, completion, eventually
+from tests.agent.conftest import Bench, PointAt
+from tests.agent.scripted_provider import Reply, ScriptedProvider, completion, eventually
 
 
 def install(monkeypatch: pytest.MonkeyPatch, *tools: object) -> None:
@@ -219,9 +219,9 @@ async def test_the_last_call_allowed_may_answer(bench: Bench, provider: Scripted
     ],
 )
 async def test_an_answer_that_is_none_is_no_success(
-    bench: Bench, provider: ScriptedProvider, reply: object, code: str, transient: bool
+    bench: Bench, provider: ScriptedProvider, reply: Reply, code: str, transient: bool
 ) -> None:
-    provider.says(reply)  # type: ignore[arg-type]  # a Reply
+    provider.says(reply)
     with pytest.raises(AgentError) as caught:
         await bench.run()
     assert (caught.value.code, caught.value.transient) == (code, transient)
@@ -237,16 +237,14 @@ async def test_only_the_model_s_own_text_is_the_answer(bench: Bench, provider: S
     assert bench.meter.partial == "Wait."
 
 
-async def test_an_answer_in_blocks_is_joined(bench: Bench, provider: ScriptedProvider, point_at: object) -> None:
-    point_at("Claude-Small", path="")  # type: ignore[operator]  # the fixture's function
+async def test_an_answer_in_blocks_is_joined(bench: Bench, provider: ScriptedProvider, point_at: PointAt) -> None:
+    point_at("Claude-Small", path="")
     provider.says(anthropic("Hello ", "there."))
     assert await bench.run(model="Claude-Small") == "Hello there."
     assert bench.meter.usage.total_tokens == 12
 
 
-def anthropic(*texts: str) -> object:
-    from tests.agent.scripted_provider import Reply
-
+def anthropic(*texts: str) -> Reply:
     return Reply(
         body={
             "id": "msg_1",
@@ -294,8 +292,6 @@ async def test_a_listener_that_raises_costs_the_run_nothing(
 async def test_cancelling_is_prompt_and_closes_the_provider_s_connection(
     bench: Bench, provider: ScriptedProvider
 ) -> None:
-    from tests.agent.scripted_provider import Reply
-
     provider.says(completion("First.", calls=[("get_time", {})]), Reply(how="hang"))
     run = asyncio.create_task(bench.run())
     await eventually(lambda: len(provider.requests) == 2)

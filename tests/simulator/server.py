@@ -1,11 +1,13 @@
 """The real simulator process, and the requests that tests send to it."""
 
+import json
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,23 @@ class Server:
                 return found
             assert time.monotonic() < give_up, f"no call {match!r} with outcome {outcome} in {calls}"
             time.sleep(0.01)
+
+
+@contextmanager
+def hanging(server: Server, text: str, calls: int = 1) -> Iterator[list[socket.socket]]:
+    """So many calls that the simulator holds without an answer; at the end of the block their clients leave."""
+    host, port = server.root.removeprefix("http://").split(":")
+    body = json.dumps({"model": "simulator", "messages": [user(f"{text} [[hang]]")]}).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+    with ExitStack() as stack:
+        connections = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(calls)]
+        for connection in connections:
+            connection.sendall(head + body)
+        give_up = time.monotonic() + 10
+        while len(server.journal(match=text)["calls"]) < calls:
+            assert time.monotonic() < give_up, "the calls did not arrive"
+            time.sleep(0.01)
+        yield connections
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 """The control endpoint, and the journal as an independent witness."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.simulator.server import KEY, TOOLS, Server, running, user
+from tests.simulator.server import KEY, TOOLS, Server, hanging, running, user
 
 
 def put(simulator: Server, *rules: Any) -> httpx.Response:
@@ -82,6 +81,15 @@ def test_the_journal_tells_what_came(simulator: Server) -> None:
     assert len(call["message_hash"]) == 16
 
 
+def test_the_step_is_that_of_the_turn(simulator: Server) -> None:
+    said = {"role": "assistant", "content": "Hello"}
+    messages = [user("Hi"), said, user("Compute 6*7")]
+    asked = simulator.message(messages=messages, tools=TOOLS)
+    told = {"role": "tool", "tool_call_id": asked["tool_calls"][0]["id"], "content": "42"}
+    simulator.message(messages=[*messages, asked, told], tools=TOOLS)
+    assert [(call["messages"], call["step"]) for call in simulator.journal()["calls"]] == [(3, 1), (5, 2)]
+
+
 def test_counters_add_up(simulator: Server) -> None:
     for text in ("Hi", "Hi", "[[status=500]]", "[[half]]", "[[nonsense=1]]"):
         try:
@@ -97,10 +105,9 @@ def test_counters_add_up(simulator: Server) -> None:
 
 
 def test_the_journal_counts_what_runs_at_once(simulator: Server) -> None:
-    with ThreadPoolExecutor(5) as pool:
-        answers = list(pool.map(lambda _: simulator.post("[[delay=0.3]]").status_code, range(5)))
-    assert answers == [200] * 5
-    assert simulator.journal()["counters"]["running_peak"] == 5
+    with hanging(simulator, "at once", calls=5):
+        counters = simulator.journal()["counters"]
+        assert counters["running"] == counters["running_peak"] == 5
 
 
 def test_the_key_is_never_told(simulator: Server) -> None:
@@ -112,6 +119,12 @@ def test_the_key_is_never_told(simulator: Server) -> None:
     assert KEY not in text
     assert KEY[3:] not in text
     assert [call["authorized"] for call in simulator.journal()["calls"]] == [True, True, False]
+
+
+def test_a_word_that_serves_as_key_does_not_spoil_the_journal(simulator: Server) -> None:
+    body = {"model": "simulator", "messages": [user("a simple message")]}
+    simulator.http.post(f"{simulator.url}/chat/completions", json=body, headers={"authorization": "Bearer sim"})
+    simulator.call("a simple message", outcome="answered")
 
 
 def test_long_messages_are_kept_short(simulator: Server) -> None:

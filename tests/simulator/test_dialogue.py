@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 - Chinese punctuation is full-width, and so are the signs of some people
 """What the simulated model does with a message: which offered tools it calls, and what it makes of their answers."""
 
 import json
@@ -76,7 +75,9 @@ def answered(server: Server, messages: list[Any], results: list[str], **body: An
         ("Compute 2+2 and 2+2", [calculate("2+2")]),
         ("Hello", []),
         ("你好", []),
+        ("Search for what 2+2 means", [search("what 2+2 means")]),
         ("What happened on 2026-11-21?", []),
+        ("What is planned for 2026-11-21 at 12:30?", []),
         ("Call 555-1234, we are open 24/7", []),
         ("What is the time complexity of binary search?", []),
         ("I have 3 cats", []),
@@ -148,6 +149,9 @@ def test_tools_are_known_by_name_and_schema(simulator: Server) -> None:
         ("web_search", {"q": "arq"}),
         ("current_time", {}),
     ]
+    # The very name goes before a likeness.
+    offered = [tool("math_eval", "formula"), CALCULATOR]
+    assert asked(simulator.say("Compute 6*7", tools=offered)) == [calculate("6*7")]
     # A calculator that takes no text cannot take an expression.
     numeric = {"type": "object", "properties": {"a": {"type": "number"}}, "required": ["a"]}
     blind = {"type": "function", "function": {"name": "calculator", "parameters": numeric}}

@@ -4,13 +4,10 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 
-import httpx
 import pytest
 
-from tests.simulator.server import ROOT, Server, running
+from tests.simulator.server import ROOT, Server, hanging, running
 
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
@@ -57,28 +54,9 @@ def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
 
 
 def test_a_signal_ends_it_though_calls_hang() -> None:
-    with running() as server:
-        ended: list[str] = []
-        caller = threading.Thread(target=lambda: ended.append(_how_it_ends(server)))
-        caller.start()
-        server.call("hanging", outcome="running")
+    with running() as server, hanging(server, "forever", calls=3):
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(timeout=10) == 0
-        caller.join(timeout=10)
-        assert ended == ["cut"]
-
-
-def _how_it_ends(server: Server) -> str:
-    with httpx.Client(trust_env=False) as http:
-        try:
-            answer = http.post(
-                f"{server.url}/chat/completions",
-                json={"model": "simulator", "messages": [{"role": "user", "content": "hanging [[hang]]"}]},
-                timeout=30,
-            )
-        except httpx.TransportError:
-            return "cut"
-        return "cut" if answer.status_code >= 500 else answer.text
 
 
 def test_its_port_is_free_again_at_once() -> None:
@@ -102,13 +80,6 @@ def test_it_imports_nothing_of_ours() -> None:
 
 
 def test_it_keeps_answering_while_others_wait(simulator: Server) -> None:
-    threads = [threading.Thread(target=simulator.post, args=("[[delay=1]]",)) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    give_up = time.monotonic() + 5
-    while simulator.journal()["counters"]["running"] < 20 and time.monotonic() < give_up:
-        time.sleep(0.01)
-    assert simulator.post("now").status_code == 200
-    assert simulator.journal(match="now")["counters"]["running"] == 20
-    for thread in threads:
-        thread.join()
+    with hanging(simulator, "waiting", calls=50):
+        assert simulator.post("now").status_code == 200
+        assert simulator.journal()["counters"]["running"] == 50

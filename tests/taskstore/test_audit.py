@@ -1,0 +1,89 @@
+"""`audit` finds each way in which what is stored can break the rules, and finds nothing in what is right."""
+
+from typing import Any
+
+import pytest
+
+from taskstore.store import TaskStore
+
+from .state import Contents, State, Stream, ZSet, changed
+from .worlds import WORLDS, World, blocked, buried, ready, running, scheduled, success
+
+SESSION_FREE: State = {"session:alice:s": {"holder": None}}
+
+
+@pytest.mark.parametrize("make", WORLDS.values(), ids=WORLDS)
+async def test_right_contents_are_right(make: World, store: TaskStore, contents: Contents) -> None:
+    await contents.seed(make(await contents.clock()))
+    assert await store.audit() == []
+
+
+BROKEN: list[tuple[World, Any, list[str]]] = [
+    (ready, {"ready:M:b": None}, ["task t1 is not in its index ready:M:b"]),
+    (ready, {"ready:M:b": None, "task:t1": {"at": ""}}, ["pending task t1 stands in "]),
+    (ready, {"live": None}, ["pending task t1 is not in live"]),
+    (ready, {"live": None, "ready:M:b": None},
+     ["pending task t1 is not in live", "task t1 is not in its index ready:M:b"]),
+    (ready, {"task:t1": None},
+     ["events of t1 outlive its record", "index ready:M:b holds t1 which stands in no record",
+      "live task t1 has no record"]),
+    (ready, {"scheduled": ZSet(t1=5)}, ["index scheduled holds t1 which stands in ready:M:b"]),
+    (ready, {"leases:N:b": ZSet(t1=5)}, ["index leases:N:b holds t1 which stands in ready:M:b"]),
+    (ready, {"ttl": {"task:t1": 9_000}}, ["live task t1 would expire"]),
+    (ready, {"ttl": {"events:t1": 9_000}}, ["events of live task t1 would expire"]),
+    (ready, {"bell:b": ["1", "1"]}, ["bell b holds more than one token"]),
+    (ready, {"caller:alice": None}, ["task t1 is missing from those of its caller"]),
+    (ready, {"gone": ZSet({"t1 alice": 5})}, ["pending task t1 is to be forgotten"]),
+    (ready, {"task:t1": {"status": "odd"}}, ["odd task t1 stands in ready:M:b"]),
+    (ready, {"task:t1": {"status": None}}, ["task t1 has no status"]),
+    (ready, {"task:t1": {"settled": 1}}, ["task t1 was settled with a fence it never had"]),
+    (ready, {"task:t1": {"session": "s"}, "session:alice:s": {"seq": 1}},
+     ["pending task t1 does not hold its session"]),
+    (scheduled, {"task:t1": {"status": "running"}},
+     ["running task t1 stands in scheduled", "running task t1 was settled with its fence"]),
+    (running, {"task:t1": {"status": "pending"}}, ["pending task t1 stands in leases:M:b"]),
+    (running, {"task:t1": {"settled": 1}}, ["running task t1 was settled with its fence"]),
+    (running, {"leases:M:b": None}, ["task t1 is not in its index leases:M:b"]),
+    (blocked, SESSION_FREE, ["running task t0 does not hold its session", "task t1 waits for nobody"]),
+    (blocked, {"session:alice:s": {"holder": "t1"}},
+     ["running task t0 does not hold its session", "task t1 waits for nobody"]),
+    (blocked, {"session:alice:s": {"holder": "t9"}},
+     ["holder t9 of a session is not live", "holder t9 of a session is not live",
+      "running task t0 does not hold its session"]),
+    (blocked, {"ttl": {"session:alice:s": 9_000}},
+     ["session of task t0 is held and would expire", "session of task t1 is held and would expire"]),
+    (success, {"live": ZSet(t1=5)}, ["final task t1 is in live"]),
+    (success, {"task:t1": {"at": "waiting"}, "waiting": ZSet(t1=5)}, ["final task t1 stands in waiting"]),
+    (success, {"waiting": ZSet(t1=5)}, ["index waiting holds t1 which stands in "]),
+    (success, {"gone": None}, ["final task t1 would never be forgotten"]),
+    (success, {"ttl": {"task:t1": None}}, ["final task t1 would never expire"]),
+    (success, {"dead": ZSet(t1=5)}, ["success task t1 is a dead letter"]),
+    (success, {"task:t1": {"session": "s"}, "session:alice:s": {"holder": "t1"}},
+     ["final task t1 holds its session"]),
+    (success, {"events:t9": Stream([{"type": "status"}])}, ["events of t9 outlive its record"]),
+    (buried, {"gone": None}, ["final task t1 would never be forgotten"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "breaks", "sentences"), BROKEN, ids=lambda part: str(part)[:60])
+async def test_each_broken_rule_is_found(
+    make: World, breaks: State, sentences: list[str], store: TaskStore, contents: Contents
+) -> None:
+    before = changed(make(await contents.clock()), breaks)
+    await contents.seed(before)
+    assert await store.audit() == sentences
+    await contents.check(before)
+
+
+async def test_a_prefix_with_signs_of_a_pattern_is_only_itself(contents: Contents, settings: Any) -> None:
+    odd = settings.model_copy(update={"key_prefix": contents.prefix + "[a-z]*?:"})
+    there = Contents(contents.client, odd.key_prefix)
+    state = changed(ready(await contents.clock()), {"ready:M:b": None})
+    for name in ("task:t1", "live", "caller:alice", "events:t1"):
+        match state[name]:
+            case ZSet():
+                await there.client.zadd(odd.key_prefix + name, state[name])
+            case dict():
+                await there.client.hset(odd.key_prefix + name, mapping=state[name])
+    assert await TaskStore(contents.client, odd).audit() == ["task t1 is not in its index ready:M:b"]
+    assert await TaskStore(contents.client, settings).audit() == []
