@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001  signs that look like others are what is tested
 import math
 import subprocess
 import sys
