@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from typing import List, Optional
 
 NEEDED = (3, 11)
 
@@ -29,14 +30,14 @@ COMMANDS = (
 )
 
 
-def usage():
+def usage() -> str:
     width = max(len(name) for name, _ in COMMANDS)
     lines = ["usage: python3 manage.py COMMAND [options]     (COMMAND --help tells more)", ""]
     lines += ["  " + name.ljust(width) + "  " + summary for name, summary in COMMANDS]
     return "\n".join(lines)
 
 
-def other_python():
+def other_python() -> Optional[str]:
     """A newer Python on the PATH, or None. Each is asked: a version manager's stand-in may exist and not run."""
     question = "import sys; sys.exit(sys.version_info < %r)" % (NEEDED,)
     for name in ("python3.11", "python3.12", "python3.13", "python3.14", "python3"):
@@ -46,7 +47,7 @@ def other_python():
     return None
 
 
-def main(arguments):
+def main(arguments: List[str]) -> int:
     if sys.version_info < NEEDED:
         path = other_python()
         if path:

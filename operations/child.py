@@ -89,6 +89,7 @@ class Child:
         while True:
             lived = await self._until_death()
             if self._stopping.is_set():
+                log.info("%s stopped (%s)", self.spec.name, self.ended)
                 return
             quick_deaths = 1 if lived >= _HEALTHY_SECONDS else quick_deaths + 1
             delay = restart_delay(quick_deaths)

@@ -9,6 +9,7 @@ from pydantic import AliasChoices, SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
 from core_config import ROOT, ConfigurationError, Settings, resolve_active_model
+from gateway.auth import KeyRing
 from operations.errors import CommandError
 
 
@@ -52,6 +53,11 @@ def check(settings: Settings) -> None:
             f"GATEWAY_HOST={settings.gateway_host} is open to others and there are no API keys, so anybody could use "
             "it. Make a key (manage.py keys new NAME) and set API_KEYS, or leave GATEWAY_HOST at 127.0.0.1."
         )
+    try:
+        if settings.has_api_keys:
+            KeyRing(settings)
+    except ConfigurationError as error:
+        raise CommandError(str(error)) from None
     active_model(settings)
 
 

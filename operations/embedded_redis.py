@@ -25,7 +25,8 @@ def find_server() -> Path:
     if bundled is None:
         raise CommandError(
             f"there is no redis-server or valkey-server {OLDEST[0]}.{OLDEST[1]} or newer on the PATH, and none "
-            "comes with Longhaul for this machine. Install Redis (Debian and Ubuntu: apt install redis-server), or set REDIS_URL."
+            "comes with Longhaul for this machine. Install one (Debian and Ubuntu: apt install redis-server) or set "
+            "REDIS_URL."
         )
     return bundled
 

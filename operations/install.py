@@ -25,7 +25,6 @@ _NETWORK_SIGNS = (
     "dns error",
     "tcp connect error",
     "error sending request",
-    "No matching distribution found",  # what pip ends with after its last retry
 )
 _SILENCE_SECONDS = 5
 
@@ -68,12 +67,10 @@ def _uv_of(python: Path) -> str | None:
     if not uv.exists():
         _ensure_pip(python)
         _say("  getting uv, which installs in seconds what takes pip a minute ...")
-        arguments = ["install", "-q", "--require-hashes", "--no-deps", "-r", str(INSTALLER_LOCK)]
+        arguments = ["install", "-q", "--retries", "1", "--require-hashes", "--no-deps", "-r", str(INSTALLER_LOCK)]
         try:
             _run(_pip(python, *arguments), "uv is not to be had here")
-        except InstallError as error:
-            if "network" in str(error):
-                raise
+        except InstallError as error:  # a mirror without uv, a machine without a wheel of it: pip will do
             _say(f"  {error}")
     return str(uv) if uv.exists() else None
 

@@ -6,6 +6,7 @@ network. Prices are USD per million tokens.
 
 import argparse
 import datetime as dt
+from collections.abc import Mapping
 
 from core_config import ConfigurationError, ModelConfig, api_key_of, load_registry, resolve_active_model
 from operations import configuration, terminal
@@ -53,7 +54,7 @@ def known_to_litellm(litellm_id: str) -> dict[str, object] | None:
     return found
 
 
-def state(model: ModelConfig, known: dict[str, object] | None, today: dt.date) -> str:
+def state(model: ModelConfig, known: Mapping[str, object] | None, today: dt.date) -> str:
     """`live`, `retired DATE`, `retires DATE`; what LiteLLM does not know is somebody's own server, or gone."""
     if model.simulated:
         return "SIMULATED"
@@ -68,7 +69,7 @@ def state(model: ModelConfig, known: dict[str, object] | None, today: dt.date) -
         return f"retires {date}"
 
 
-def prices(model: ModelConfig, known: dict[str, object] | None) -> tuple[str, str]:
+def prices(model: ModelConfig, known: Mapping[str, object] | None) -> tuple[str, str]:
     """USD per million tokens in and out, the registry's before LiteLLM's."""
     if model.price_in is not None and model.price_out is not None:
         return f"{model.price_in * 1000:g}", f"{model.price_out * 1000:g}"

@@ -36,17 +36,21 @@ async def roll(supervisor: "Supervisor", environment: dict[str, str]) -> AsyncIt
         supervisor.choose_model(settings)
         old = {child.spec.name: child for child in supervisor.fleet.children if not child.retiring}
         for spec in supervisor.services():
-            yield await _replace(supervisor, old.pop(spec.name, None), spec)
+            predecessor = old.pop(spec.name, None)
+            if predecessor and spec.role == "simulator" and predecessor.spec.command != spec.command:
+                old["the old simulator"] = predecessor  # the old workers know it at its old port
+                predecessor = None
+            yield await _replace(supervisor, predecessor, spec)
             before.is_over = before.is_over or spec.role == "gateway"
     except BaseException:
         before.restore()
         raise
     finally:
         supervisor.write_state()
-    for child in old.values():
+    for name, child in old.items():
         if child.spec.role != "redis":
             await supervisor.fleet.stop(child)
-            yield f"{child.spec.name}: stopped"
+            yield f"{name}: stopped"
     if moved and before.listener is not None:
         before.listener.close()
 

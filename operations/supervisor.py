@@ -97,7 +97,8 @@ class Supervisor:
         """Sets `model` and, when the Simulator may be wanted, its port."""
         self.model = configuration.active_model(settings)
         if settings.redis_url is None or self.model == SIMULATOR:
-            self.simulator_port = settings.simulator_port or kept.port(self.var_dir, "simulator")
+            # At a restart the port is in use, by the simulator that is to be replaced: the workers know it there.
+            self.simulator_port = settings.simulator_port or self.simulator_port or kept.port(self.var_dir, "simulator")
         else:
             self.simulator_port = None
 

@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 - the signs that people write, not their ASCII look-alikes
 """Finds arithmetic in a sentence. It only copies what it finds, in a calculator's notation: it computes nothing."""
 
 import itertools

@@ -95,7 +95,7 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "retry_after": _SECONDS,
     "error": _error_name,
     "tool_calls": _integer(0, 1000),
-    "tokens": _integer(1, 1_000_000),
+    "tokens": _integer(1, 500_000),
     "cached": _integer(0, 10_000_000),
     "reasoning": _integer(0, 10_000_000),
     "step": _integer(1, 10_000),

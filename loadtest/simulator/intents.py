@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 - Chinese punctuation is full-width
 """What a user's message needs: arithmetic, the time, a search, or their own earlier words. English and Chinese."""
 
 import re

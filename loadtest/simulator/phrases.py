@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 - Chinese punctuation is full-width
 """The sentences of the simulated model, in the language of the question. Every one is marked as simulated."""
 
 import re

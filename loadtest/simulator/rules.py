@@ -29,7 +29,7 @@ class Rules:
     def __init__(self, defaults: Behaviour) -> None:
         self._defaults = defaults
         self._control: list[ControlRule] = []
-        # How often each counted block of each message was used; the longest unused goes first.
+        # How often each counted block of each message was used; the one not seen for longest goes first.
         self._used: OrderedDict[tuple[str, int], int] = OrderedDict()
 
     def decide(self, question: str, step: int) -> Behaviour:
@@ -48,16 +48,15 @@ class Rules:
                 applies = _applies(rule, step, 0)
             else:
                 key = (message_hash(question), index)
-                applies = _applies(rule, step, self._used.get(key, 0))
-                if applies:
-                    self._count(key)
+                used = self._used.pop(key, 0)
+                applies = _applies(rule, step, used)
+                self._remember(key, used + applies)
             if applies:
                 effects |= rule.effects
         return replace(self._defaults, **effects) if effects else self._defaults
 
-    def _count(self, key: tuple[str, int]) -> None:
-        self._used[key] = self._used.get(key, 0) + 1
-        self._used.move_to_end(key)
+    def _remember(self, key: tuple[str, int], used: int) -> None:
+        self._used[key] = used
         if len(self._used) > MAX_COUNTED_MESSAGES:
             self._used.popitem(last=False)
 

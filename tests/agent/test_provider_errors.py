@@ -1,4 +1,4 @@
-"""Each way in which a provider fails: its code, exactly one request, and nothing in the detail that clients may not see."""
+"""Each way in which a provider fails: its code, exactly one request, and a detail that clients may see."""
 
 import asyncio
 import re
@@ -208,7 +208,7 @@ async def test_each_error_has_its_code_and_costs_one_request(
         await bench.run("a secret question about insufficient_quota and model not exist", model=model)
     error = caught.value
     assert error.code == code
-    assert error.transient is ErrorCode(code).transient
+    assert error.transient is ErrorCode[code.upper()].transient
     assert len(provider.requests) == 1
     expected = float(reply.headers["retry-after"]) if "retry-after" in reply.headers and error.transient else None
     assert error.retry_after == expected

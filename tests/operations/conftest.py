@@ -53,10 +53,16 @@ class Copy:
             "DRAIN_SECONDS": "5",
         }
         for name in ("operations", "taskstore"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            self.add(name)
         for name in ("manage.py", "core_config.py", "requirements.lock", "pyproject.toml"):
             shutil.copy(ROOT / name, folder / name)
         shutil.copytree(STAND_INS, folder, dirs_exist_ok=True)
+        shutil.copy(ROOT / "gateway" / "auth.py", folder / "gateway" / "auth.py")  # `start` reads the keys with it
+
+    def add(self, name: str) -> None:
+        """Puts a real package in its place."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        shutil.copytree(ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
 
     def manage(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

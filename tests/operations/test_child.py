@@ -16,7 +16,6 @@ from operations.child import Child, restart_delay
 from operations.logfiles import LogFile
 from operations.plan import ProcessSpec
 
-
 OPEN: list[LogFile] = []
 
 

@@ -28,8 +28,8 @@ def test_a_killed_process_is_back(running_copy: Copy, name: str) -> None:
     dead = running_copy.process(name)
     os.kill(dead.pid, signal.SIGKILL)
     comes_back(running_copy, name, dead.pid)
-    found = until(lambda: (now := running_copy.process(name)).restarts > dead.restarts and now, "the death is counted")
-    assert found.ended == "signal 9"
+    found = until(lambda: [running_copy.process(name)], "it is on record")[0]
+    assert (found.restarts, found.ended) == (dead.restarts + 1, "signal 9")
     until(lambda: running_copy.get("/ready").status_code == 200, "the gateway answers")
     log = (running_copy.var / "logs" / "supervisor.log").read_text()
     assert f"{name} ended (signal 9)" in log

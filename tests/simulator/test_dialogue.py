@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 - Chinese punctuation is full-width, and so are the signs of some people
 """What the simulated model does with a message: which offered tools it calls, and what it makes of their answers."""
 
 import json

@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from loadtest.simulator.behaviour import Behaviour
+from loadtest.simulator.rules import MAX_COUNTED_MESSAGES, Rules
 from tests.simulator.server import CALCULATOR, TOOLS, Server, hanging, running, user
 
 
@@ -223,6 +225,21 @@ def test_times_holds_for_the_first_calls_of_a_message(simulator: Server) -> None
     text = "times-test [[times=2 status=500]]"
     assert [simulator.post(text).status_code for _ in range(4)] == [500, 500, 200, 200]
     assert simulator.post(text.replace("times-test", "another")).status_code == 500
+
+
+def test_counted_messages_are_bounded_and_the_oldest_go_first() -> None:
+    rules = Rules(Behaviour())
+
+    def fails(number: int) -> bool:
+        return rules.decide(f"message {number} [[times=1 status=500]]", 1).status == 500
+
+    assert fails(0)
+    for number in range(1, MAX_COUNTED_MESSAGES):
+        fails(number)
+    assert not fails(0), "remembered, and by being asked the newest now"
+    assert fails(MAX_COUNTED_MESSAGES)
+    assert not fails(0)
+    assert fails(1), "the oldest was forgotten"
 
 
 def test_step_holds_for_one_call_of_a_turn(simulator: Server) -> None:

@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 - Chinese punctuation is full-width
 """The same wire through LiteLLM's `openai/` provider, the way Longhaul's workers reach it."""
 
 import importlib

@@ -18,8 +18,9 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         pass
     if path == "/slow":
         await asyncio.sleep(1)
+    status = b"503 No" if path == "/ready" and os.environ.get("GATEWAY_IS_NOT_READY") else b"200 OK"
     body = json.dumps({"pid": os.getpid(), "environment": dict(os.environ)}).encode()
-    writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    writer.write(b"HTTP/1.1 %s\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % (status, len(body)) + body)
     await writer.drain()
     writer.close()
     await writer.wait_closed()
