@@ -21,7 +21,6 @@ from .guard import Guard
 from .models import Models, models_of
 from .openapi import describe
 from .problems import HANDLED, answer_problem
-from .redis_pool import connect_for_requests
 from .routes import add_routes
 from .running import Gateway
 from .validation import answer_invalid
@@ -66,7 +65,7 @@ def refuse_open_door(settings: Settings, host: str) -> None:
 
 @contextlib.asynccontextmanager
 async def _running(app: FastAPI, settings: Settings, models: Models) -> AsyncIterator[None]:
-    redis = connect_for_requests(settings.redis_address)
+    redis = connect(settings.redis_address)
     listening = connect(settings.redis_address, blocking=True)
     watcher = Watcher(listening, settings)
     app.state.gateway = Gateway(settings, models, TaskStore(redis, settings), watcher)
