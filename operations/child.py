@@ -82,7 +82,7 @@ class Child:
         if self._keeper not in done:
             log.warning("%s does not end; killing it", self.spec.name)
             self._signal(signal.SIGKILL)
-        await self._keeper
+        await asyncio.wait({self._keeper})  # awaited itself, it would be cancelled together with a restart
 
     async def _keep(self) -> None:
         quick_deaths = 0

@@ -9,7 +9,6 @@ from pydantic import AliasChoices, SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
 from core_config import ROOT, ConfigurationError, Settings, resolve_active_model
-from gateway.auth import KeyRing
 from operations.errors import CommandError
 
 
@@ -55,6 +54,8 @@ def check(settings: Settings) -> None:
         )
     try:
         if settings.has_api_keys:
+            from gateway.auth import KeyRing  # noqa: PLC0415 not a part of every command's start-up
+
             KeyRing(settings)
     except ConfigurationError as error:
         raise CommandError(str(error)) from None

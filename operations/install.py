@@ -25,6 +25,7 @@ _NETWORK_SIGNS = (
     "dns error",
     "tcp connect error",
     "error sending request",
+    "(from versions: none)",  # pip's last word, also when it was told not to try twice
 )
 _SILENCE_SECONDS = 5
 
@@ -57,7 +58,6 @@ def sync(python: Path, lock: Path, packages: int) -> str:
     _ensure_pip(python)
     arguments = ["install", "--require-hashes", "--no-deps", "--progress-bar", "off", "-r", str(lock)]
     _run(_pip(python, *arguments), "pip could not install", progress=_Counter(packages))
-    _run([str(python), "-m", "compileall", "-q", "-j", "0", str(python.parent.parent / "lib")], None)
     return "pip"
 
 
@@ -142,13 +142,13 @@ class _Patience:
 
 def _run(
     command: Sequence[str],
-    failure: str | None,
+    failure: str,
     environment: dict[str, str] | None = None,
     progress: Callable[[str], None] | None = None,
     *,
     quiet: bool = False,
 ) -> None:
-    """Runs `command` and shows what it says, or `progress`'s account of it. InstallError unless `failure` is None.
+    """Runs `command` and shows what it says, or `progress`'s account of it. InstallError begins with `failure`.
 
     `close_fds=False`: an installer that outlives a killed manage.py goes on holding the project's lock.
     """
@@ -169,14 +169,14 @@ def _run(
         process.kill()
         process.wait()
         raise
-    if process.returncode and failure is not None:
+    if process.returncode:
         if isinstance(progress, _Counter) or quiet:  # which kept these lines back
             _say("".join(f"  {line}" for line in said[-15:]).rstrip())
         reason = f"{failure} (exit {process.returncode}; the lines above say why)"
         if any(sign in line for line in said for sign in _NETWORK_SIGNS):
             reason = (
-                f"{failure}: the package index cannot be reached. Check the network (a proxy goes into HTTPS_PROXY, "
-                "a mirror into pip's configuration), then run the same command again"
+                f"{failure}: the package index cannot be reached, or has no such package. Check the network (a proxy "
+                "goes into HTTPS_PROXY, a mirror into pip's configuration), then run the same command again"
             )
         raise InstallError(f"{reason}.")
 

@@ -34,7 +34,10 @@ async def roll(supervisor: "Supervisor", environment: dict[str, str]) -> AsyncIt
             supervisor.listener = ports.listen(settings.gateway_host, settings.gateway_port)
         supervisor.settings = settings
         supervisor.choose_model(settings)
-        old = {child.spec.name: child for child in supervisor.fleet.children if not child.retiring}
+        old: dict[str, Child] = {}
+        for child in supervisor.fleet.children:
+            if not child.retiring:  # a restart that was broken off may have left two simulators
+                old[child.spec.name if child.spec.name not in old else f"another {child.spec.name}"] = child
         for spec in supervisor.services():
             predecessor = old.pop(spec.name, None)
             if predecessor and spec.role == "simulator" and predecessor.spec.command != spec.command:

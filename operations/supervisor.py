@@ -63,6 +63,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ask_stop)
+        signal.signal(signal.SIGHUP, lambda *_: None)  # nothing to read again: that is what `restart` is for
         self.write_state()
         try:
             async with ControlServer(self.var_dir, self.roll):
@@ -82,6 +83,8 @@ class Supervisor:
 
     async def roll(self, environment: dict[str, str]) -> AsyncIterator[str]:
         """Replaces every process but Redis by one with the settings of `environment`; yields what it does."""
+        if self.phase != "running":
+            raise CommandError(f"it is {self.phase}; try again when manage.py status says that it is ready.")
         async for line in rolling.roll(self, environment):
             log.info("restart: %s", line)
             yield line

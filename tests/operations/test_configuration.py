@@ -8,45 +8,63 @@ from pathlib import Path
 import pytest
 
 from core_config import Settings
-from operations import configuration, env_example, redis_check, runstate
+from operations import commandline, configuration, env_example, redis_check
 from operations.errors import CommandError
 from tests.conftest import RedisServer, free_port
 
-from .conftest import ROOT, Copy
+from .conftest import ROOT
+
+Refused = Callable[..., str]
 
 
-def refused(copy: Copy, *words: str, **environment: str) -> str:
-    started = copy.manage("start", **environment)
-    assert started.returncode == 1
-    assert "Traceback" not in started.stderr
-    for word in words:
-        assert word in started.stderr
-    assert runstate.read(copy.var) is None
-    return started.stderr
+@pytest.fixture
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """Runs `start` with an environment, which has to refuse with these words and to start nothing."""
+
+    def run(*words: str, **environment: str) -> str:
+        with monkeypatch.context() as patch:
+            defaults = {"VAR_DIR": str(tmp_path / "var"), "GATEWAY_PORT": str(free_port())}
+            for name, value in (defaults | environment).items():
+                patch.setenv(name, value)
+            assert commandline.run("start", []) == 1
+        said = capsys.readouterr().err
+        for word in ("manage.py start: ", *words):
+            assert word in said
+        assert not (tmp_path / "var").exists()
+        return said
+
+    return run
 
 
-def test_start_refuses_a_redis_that_is_not_there(copy: Copy) -> None:
+def test_start_refuses_a_redis_that_is_not_there(refused: Refused) -> None:
     port = free_port()
-    said = refused(
-        copy, f"redis://:***@127.0.0.1:{port}/0", "refused", "REDIS_URL", REDIS_URL=f"redis://:pw1@127.0.0.1:{port}/0"
-    )
+    shown = f"redis://:***@127.0.0.1:{port}/0"
+    said = refused(shown, "refused", "REDIS_URL", REDIS_URL=f"redis://:pw1@127.0.0.1:{port}/0")
     assert "pw1" not in said
-    refused(copy, "no.such.host.invalid", "not known", REDIS_URL="redis://no.such.host.invalid:6379/0")
-    refused(copy, "no Redis address", REDIS_URL="http://127.0.0.1:6379")
+    refused("no.such.host.invalid", "not known", REDIS_URL="redis://no.such.host.invalid:6379/0")
+    refused("no Redis address", REDIS_URL="http://127.0.0.1:6379")
 
 
-def test_start_names_the_key_the_value_and_the_remedy(copy: Copy) -> None:
-    refused(copy, "GATEWAY_PORT=99999", "less than or equal to 65535", ".env", GATEWAY_PORT="99999")
-    refused(copy, "AGENT_TIMEZONE=Mars/Crater", "Europe/Berlin", AGENT_TIMEZONE="Mars/Crater")
-    said = refused(copy, "WORKER_PROCESSES=x", "LEASE_SECONDS=0", WORKER_PROCESSES="x", LEASE_SECONDS="0")
+def test_start_names_the_key_the_value_and_the_remedy(refused: Refused) -> None:
+    refused("GATEWAY_PORT=99999", "less than or equal to 65535", ".env", GATEWAY_PORT="99999")
+    refused("AGENT_TIMEZONE=Mars/Crater", "Europe/Berlin", AGENT_TIMEZONE="Mars/Crater")
+    said = refused("WORKER_PROCESSES=x", "LEASE_SECONDS=0", WORKER_PROCESSES="x", LEASE_SECONDS="0")
     assert "pydantic" not in said
-    refused(copy, "GATEWAY_HOST=0.0.0.0", "keys new", GATEWAY_HOST="0.0.0.0")
-    refused(copy, "ACTIVE_MODEL_KEY", "DASHSCOPE_API_KEY", ACTIVE_MODEL_KEY="Qwen-Max")
-    refused(copy, "DASHSCOPE_API_KEY", ACTIVE_MODEL_KEY="Qwen-Max", DASHSCOPE_API_KEY="sk-xxxx")
-    refused(copy, "Simulator", API_KEYS=f"alice:{'0' * 64}")
-    refused(copy, "API_KEYS, entry 1", API_KEYS="alice:secret-key", ACTIVE_MODEL_KEY="Simulator")
-    refused(copy, "GATEWAY_HOST=203.0.113.7", GATEWAY_HOST="203.0.113.7", API_KEYS=f"alice:{'0' * 64}",
-            ACTIVE_MODEL_KEY="Simulator")  # fmt: skip
+    assert "ATTEMPT_TIMEOUT_SECONDS=-1" in refused(AGENT_TIMEOUT_SECONDS="-1")
+
+
+def test_start_refuses_an_open_door(refused: Refused) -> None:
+    refused("GATEWAY_HOST=0.0.0.0", "keys new", GATEWAY_HOST="0.0.0.0")
+    keys = {"API_KEYS": f"alice:{'0' * 64}", "ACTIVE_MODEL_KEY": "Simulator"}
+    refused("GATEWAY_HOST=203.0.113.7", GATEWAY_HOST="203.0.113.7", **keys)  # no address of this machine
+    said = refused("API_KEYS, entry 1", API_KEYS="alice:not-a-hash", ACTIVE_MODEL_KEY="Simulator")
+    assert "not-a-hash" not in said
+
+
+def test_start_refuses_a_model_that_cannot_answer(refused: Refused) -> None:
+    refused("ACTIVE_MODEL_KEY", "DASHSCOPE_API_KEY", ACTIVE_MODEL_KEY="Qwen-Max")
+    refused("DASHSCOPE_API_KEY", ACTIVE_MODEL_KEY="Qwen-Max", DASHSCOPE_API_KEY="sk-xxxx")
+    refused("Simulator", API_KEYS=f"alice:{'0' * 64}")
 
 
 def test_a_misspelt_setting_is_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ def test_restart_replaces_all_but_redis_takes_new_settings_and_refuses_nobody(co
     copy.var = copy.folder / ("d" * 100) / ("e" * 100)
     copy.environment["VAR_DIR"] = str(copy.var)
     copy.start()
-    before = pids(copy)
+    before, simulator_port = pids(copy), copy.state().simulator_port
     stop = threading.Event()
     answers: list[int | str] = []
 
@@ -46,13 +46,17 @@ def test_restart_replaces_all_but_redis_takes_new_settings_and_refuses_nobody(co
     assert [answer for answer in answers if isinstance(answer, str)] == []
     assert set(answers) == {before["gateway-1"], after["gateway-1"]}
     assert copy.get("/").json()["environment"]["AGENT_MAX_ITERATIONS"] == "3"
+    assert copy.state().simulator_port == simulator_port  # the old workers know it there until they end
 
     (copy.folder / ".env").unlink()
     old, copy.port = copy.url, free_port()
     copy.url = f"http://127.0.0.1:{copy.port}"
     copy.environment["GATEWAY_PORT"] = str(copy.port)
-    done = copy.manage("restart")
+    moved = free_port()
+    done = copy.manage("restart", SIMULATOR_PORT=str(moved))
     assert done.returncode == 0, done.stderr
+    assert "the old simulator: stopped" in done.stdout.splitlines()[-2]
+    assert copy.state().simulator_port == moved
     assert pids(copy).keys() == {"redis", "simulator", "gateway-1", "worker-1"}
     assert copy.get("/ready").status_code == 200
     assert copy.state().gateway_url == copy.url
