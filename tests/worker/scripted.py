@@ -1,6 +1,6 @@
 """A worker process whose agent does what the task's message says. Run by the tests as a program of its own.
 
-Messages: `say TEXT`, `hold PATH` (until the file exists), `block SECONDS` (the event loop itself), `swallow PATH`
+Messages: `say TEXT`, `clock` (answers its monotonic clock, ns), `sleep SECONDS`, `hold PATH` (until the file exists), `block SECONDS` (the event loop itself), `swallow PATH`
 (a hold that ignores its cancellation), `raise NAME`, `spend` (tokens, then a hold for ever), `die` (the process).
 """
 
@@ -35,6 +35,10 @@ class ScriptedRunner:
         match verb:
             case "say":
                 return rest or work.task_id
+            case "clock":
+                return str(time.monotonic_ns())
+            case "sleep":
+                await asyncio.sleep(float(rest))
             case "hold":
                 await until(rest)
             case "block":
