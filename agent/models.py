@@ -13,7 +13,7 @@ from pydantic import PrivateAttr
 from agent.errors import AgentError, ErrorCode, translate
 from agent.meter import TokenUsage
 from agent.quiet_litellm import ChatLiteLLM, litellm
-from agent.run_context import StepEvent, current_run, cut
+from agent.run_context import StepEvent, current_run, cut, is_cancelled
 from agent.transport import EXCHANGE, Exchange, ProviderTransport, provider_client
 from core_config import ModelConfig, Settings, api_key_of
 
@@ -83,13 +83,13 @@ class RegistryModel(ChatLiteLLM):
                 model=self._key, simulated=self._config.simulated, usage=usage, cost_usd=cost, text=answer.text
             )
             _accept_tool_calls(answer, self._key)
-        except asyncio.CancelledError:
-            code = "cancelled"
-            raise
         except AgentError as error:
             code = error.code
             raise
         except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                code = "cancelled"
+                raise
             failure = translate(error, model=self._key, answered=exchange.answered)
             code = failure.code
             raise failure from error
@@ -122,6 +122,8 @@ class RegistryModel(ChatLiteLLM):
         """USD: by the registry's prices, else as LiteLLM computed it; None when neither knows."""
         usage = _usage(answer)
         cost = self._config.cost(usage.prompt_tokens, usage.completion_tokens)
+        if usage.total_tokens == 0 and self._config.cost(1, 1) != 0.0:
+            return None  # the provider reported no usage, which makes every price times it a false zero
         return answer.response_metadata.get("response_cost") if cost is None else cost
 
 

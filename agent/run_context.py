@@ -4,6 +4,7 @@ A context variable, because agents are built once and shared by all runs, and be
 and tool thread of the run, whatever LangChain puts between.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -74,6 +75,12 @@ CURRENT_RUN: ContextVar[Run] = ContextVar("longhaul_current_run")
 def current_run() -> Run:
     """The run, or a fresh one for code that is called outside of any: nobody reads that one's meter."""
     return CURRENT_RUN.get(None) or Run()
+
+
+def is_cancelled() -> bool:
+    """Whether somebody cancelled this task: a CancelledError may also be the call's own, and is then a failure."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def cut(text: str) -> str:

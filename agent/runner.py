@@ -12,7 +12,7 @@ from agent.build import Graph, build_agent, recursion_limit
 from agent.errors import AgentError, ErrorCode
 from agent.meter import Meter
 from agent.models import RegistryModel
-from agent.run_context import CURRENT_RUN, Run, StepListener
+from agent.run_context import CURRENT_RUN, Run, StepListener, is_cancelled
 from agent.specs import spec_of
 from agent.transport import ProviderTransport
 from agent.work import AgentWork
@@ -52,9 +52,11 @@ class AgentRunner:
             finally:
                 CURRENT_RUN.reset(token)
             return _answer(state["messages"], work.model)
-        except (asyncio.CancelledError, AgentError):
+        except AgentError:
             raise
         except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                raise
             raise AgentError(ErrorCode.INTERNAL) from error
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from langchain_core.tools import StructuredTool, ToolException
 
-from agent.run_context import StepEvent, current_run, cut
+from agent.run_context import StepEvent, current_run, cut, is_cancelled
 
 MAX_RESULT_CHARS = 20_000
 """Of what a tool answers, this much reaches the model."""
@@ -52,13 +52,13 @@ def edged(tool: StructuredTool, *, seconds: float, threads: Executor) -> Structu
             if isinstance(result, str) and len(result) > MAX_RESULT_CHARS:
                 result = result[:MAX_RESULT_CHARS] + "\n[The rest is cut off.]"
             return result
-        except asyncio.CancelledError:
-            failure = "cancelled"
-            raise
         except ToolException as error:  # a tool's own words, meant for the model
             failure = str(error)
             raise
-        except BaseException as error:  # noqa: BLE001  the edge: nothing passes
+        except BaseException as error:  # the edge: nothing else passes
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                failure = "cancelled"
+                raise
             # Its text may hold a path, an address or a key: the model, and so the client, learns the kind only.
             failure = f"The tool {tool.name} failed ({type(error).__name__}). It may not work for these arguments."
             if isinstance(error, TimeoutError) and limit.expired():

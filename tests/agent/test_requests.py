@@ -141,6 +141,18 @@ async def test_an_unknown_price_is_none_and_not_zero(
     assert (bench.meter.model, bench.meter.simulated) == ("Local", False)
 
 
+@pytest.mark.parametrize("prices", [{}, {"price_in": 1.0, "price_out": 2.0}])
+async def test_an_answer_without_usage_has_an_unknown_cost(
+    bench: Bench, provider: ScriptedProvider, point_at: PointAt, prices: dict[str, float]
+) -> None:
+    point_at("GPT-Small", **prices)
+    answer = completion("Done.").body
+    assert isinstance(answer, dict)
+    provider.says(Reply(body={key: value for key, value in answer.items() if key != "usage"}))
+    await bench.run(model="GPT-Small")
+    assert (bench.meter.cost_usd, bench.meter.usage.total_tokens) == (None, 0)
+
+
 async def test_a_simulated_answer_costs_nothing_and_says_what_it_is(bench: Bench) -> None:
     await bench.run()
     assert bench.meter.cost_usd == 0.0

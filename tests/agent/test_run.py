@@ -137,6 +137,7 @@ class Oddity(BaseException):
         GeneratorExit(),
         StopIteration(),
         StopAsyncIteration(),
+        asyncio.CancelledError(),  # the tool's own: nobody cancelled the run
         MemoryError(),
         RecursionError(),
         Oddity(),
