@@ -96,10 +96,12 @@ def is_expected(error: BaseException) -> bool:
     return isinstance(error, AgentError) and error.code != ErrorCode.INTERNAL
 
 
-def work_of(claim: Claim, metadata: Mapping[str, Any]) -> AgentWork:
+def work_of(claim: Claim, names: Mapping[str, Any]) -> AgentWork:
+    """`names` name the trace. What a client calls so in its own metadata does not: it could name another's session."""
     history: list[Turn] = []
     for turn in claim.history:
         history += [Turn(role="user", text=turn.message), Turn(role="assistant", text=turn.answer)]
+    own = {key: value for key, value in claim.metadata.items() if not key.startswith("langfuse_")}
     return AgentWork(
         task_id=claim.task_id,
         message=claim.message,
@@ -108,5 +110,5 @@ def work_of(claim: Claim, metadata: Mapping[str, Any]) -> AgentWork:
         user_id=claim.user_id,
         session_id=claim.session_id,
         history=tuple(history),
-        metadata={**claim.metadata, **metadata},
+        metadata={**own, **names},
     )

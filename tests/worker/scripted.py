@@ -1,7 +1,8 @@
 """A worker process whose agent does what the task's message says. Run by the tests as a program of its own.
 
-Messages: `say TEXT`, `clock` (answers its monotonic clock, ns), `sleep SECONDS`, `hold PATH` (until the file exists), `block SECONDS` (the event loop itself), `swallow PATH`
-(a hold that ignores its cancellation), `raise NAME`, `spend` (tokens, then a hold for ever), `die` (the process).
+Messages: `say TEXT`, `clock` (answers its monotonic clock, ns), `sleep SECONDS`, `hold PATH` (until the file exists),
+`block SECONDS` (the event loop itself), `swallow PATH` (a hold that ignores its cancellation), `raise NAME`, `spend`
+(tokens, then a hold for ever), `surrogate`, `large BYTES`, `die` (the process).
 """
 
 import asyncio
