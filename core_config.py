@@ -293,7 +293,8 @@ def _read_models_file(path: Path, shipped: dict[str, ModelConfig]) -> dict[str, 
         try:
             models[name] = ModelConfig.model_validate(known | fields)
         except ValidationError as error:
-            first = error.errors()[0]
+            # A mistyped name before the field that it leaves missing.
+            first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
             key = str(first["loc"][0]) if first["loc"] else ""
             problem = first["msg"].removeprefix("Value error, ")
             if first["type"] == "extra_forbidden":

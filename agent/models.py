@@ -43,8 +43,7 @@ class RegistryModel(ChatLiteLLM):
             max_tokens=min(settings.max_tokens_per_request, config.max_tokens_limit),
             # A wait for each byte. The whole call is bounded in _agenerate, which a slow drip can't stretch.
             request_timeout=settings.model_timeout_seconds,
-            max_retries=1,  # attempts, to langchain-litellm
-            # retries, to litellm
+            # litellm's own retries; langchain-litellm's are out of the way in acompletion_with_retry.
             model_kwargs={**config.params, "max_retries": 0, "client": provider_client(transport)},
         )
         model._key, model._config, model._seconds = key, config, settings.model_timeout_seconds

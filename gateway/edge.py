@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Sequence
 
+from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -59,11 +60,13 @@ class Edge:
 
         try:
             await self._app(scope, receive, send_on)
+        except ClientDisconnect:
+            log.debug("client_left", extra={"request_id": request_id.decode()})  # before its body was whole
         except Exception:
             half_sent, known = status != 0, request_id.decode()
             log.exception("request_failed", extra={"request_id": known, "endpoint": self._endpoint(scope)})
-            status = 500
             if half_sent:
+                status = 500
                 raise  # only a broken connection can still tell the client
             await internal(known).response()(scope, receive, send_on)
         finally:

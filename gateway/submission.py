@@ -11,7 +11,6 @@ import orjson
 from fastapi import Header
 
 from monitoring import metrics
-from taskstore.errors import StorageFull, StoreUnavailable
 from taskstore.records import Kind, NewTask, Submitted
 
 from .auth import LOCAL, Caller
@@ -73,20 +72,10 @@ async def submit(
         body_sha256=_fingerprint(body, kind),
         **(_timing(body) if isinstance(body, TaskBody) else {}),
     )
-    submitted = await _written(gateway, task)
+    submitted = await gateway.store.submit(task)
     if submitted.created:
         metrics.TASKS_ENQUEUED.inc()
     return submitted
-
-
-async def _written(gateway: Gateway, task: NewTask) -> Submitted:
-    try:
-        return await gateway.store.submit(task)
-    except StorageFull:
-        raise
-    except StoreUnavailable:
-        # the reply may be all that was lost: asked again with the same id, the store says what became of it
-        return await gateway.store.submit(task)
 
 
 def _check_message(message: str, most: int) -> None:

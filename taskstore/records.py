@@ -223,7 +223,9 @@ class Claimed:
     next_due_ms: int | None
     """Milliseconds until the next scheduled task is due; None when none is scheduled."""
     more: bool
-    """Tasks that this claim could have taken were left, for want of room in one answer."""
+    """Tasks that this claim could have taken were left, for want of room in one answer, or may have stood behind those
+    that it dropped: claim again while there is room.
+    """
 
 
 SettleKind = Literal["success", "fail", "cancelled", "retry", "bury", "release", "suspend"]

@@ -11,7 +11,7 @@ from typing import Any
 import uvloop
 from pydantic import ValidationError
 
-from core_config import VERSION, ConfigurationError, Settings, keep_loopback_off_proxies, load_registry
+from core_config import VERSION, ConfigurationError, Settings, api_key_of, keep_loopback_off_proxies, load_registry
 from monitoring.logs import setup_logging
 from monitoring.tracing import Tracing
 from taskstore.records import WorkerInfo
@@ -25,11 +25,13 @@ def main() -> int:
     options = parser.parse_args()
     try:
         settings = Settings()
-        models = {name: model.max_concurrency for name, model in load_registry(settings).items()}
+        registry = load_registry(settings)
+        models = {name: model.max_concurrency for name, model in registry.items()}
+        keys = [key for key in map(api_key_of, registry.values()) if key]
     except (ConfigurationError, ValidationError) as error:
         sys.stderr.write(f"The configuration does not work: {error}\n")
         return EXIT_CONFIGURATION
-    setup_logging(settings, "worker")
+    setup_logging(settings, "worker", secrets=keys)
     keep_loopback_off_proxies()
 
     # not before the settings are known to work: these take seconds to load

@@ -1,7 +1,6 @@
 """Listens for the bell: a token in a Redis list that says there may be a task to claim."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -12,11 +11,10 @@ from taskstore.connection import BLOCKING_POP_S
 from taskstore.keys import Keys
 from taskstore.records import Kind
 
+from .outage import Outage
 from .role import Role
 
 AGAIN_AFTER_S = 0.5
-
-log = logging.getLogger(__name__)
 
 
 class Bell(Role):
@@ -24,13 +22,14 @@ class Bell(Role):
     a worker without room must not take the wake-up of one that has.
     """
 
-    def __init__(self, redis: Redis, keys: Keys, kind: Kind, on_ring: Callable[[Kind], None]) -> None:
+    def __init__(self, redis: Redis, keys: Keys, kind: Kind, on_ring: Callable[[Kind], None], outage: Outage) -> None:
         """`redis` is a client made with `connect(url, blocking=True)`."""
         super().__init__()
         self._redis = redis
         self._key = keys.bell(kind.value)
         self._kind = kind
         self._on_ring = on_ring
+        self._outage = outage
         self._listening = asyncio.Event()
 
     def listen(self) -> None:
@@ -45,7 +44,7 @@ class Bell(Role):
                 async with asyncio.timeout(BLOCKING_POP_S + 3):
                     token = await cast("Awaitable[object]", self._redis.blpop([self._key], timeout=BLOCKING_POP_S))
             except (RedisError, OSError, TimeoutError) as error:
-                log.warning("bell_lost", extra={"kind": self._kind, "error": error})
+                self._outage.goes_on(error, "listening")
                 await asyncio.sleep(AGAIN_AFTER_S)
                 continue
             if token is not None:

@@ -1,7 +1,6 @@
 """Hears of cancels of running tasks at once; the renewals carry the same word, should a message be lost."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from redis.asyncio import Redis
@@ -9,20 +8,20 @@ from redis.exceptions import RedisError
 
 from taskstore.keys import Keys
 
+from .outage import Outage
 from .role import Role
 
 AGAIN_AFTER_S = 0.5
 
-log = logging.getLogger(__name__)
-
 
 class Cancels(Role):
-    def __init__(self, redis: Redis, keys: Keys, on_cancel: Callable[[str], None]) -> None:
+    def __init__(self, redis: Redis, keys: Keys, on_cancel: Callable[[str], None], outage: Outage) -> None:
         """`redis` is a client made with `connect(url, blocking=True)`; `on_cancel` gets every running task's id."""
         super().__init__()
         self._redis = redis
         self._channel = keys.cancel()
         self._on_cancel = on_cancel
+        self._outage = outage
 
     async def _loop(self) -> None:
         while True:
@@ -32,5 +31,5 @@ class Cancels(Role):
                     async for message in pubsub.listen():
                         self._on_cancel(message["data"])
             except (RedisError, OSError) as error:
-                log.warning("cancels_lost", extra={"error": error})
+                self._outage.goes_on(error, "listening for cancels")
             await asyncio.sleep(AGAIN_AFTER_S)

@@ -29,6 +29,7 @@ from .bell import Bell
 from .cancels import Cancels
 from .executor import Executor
 from .keeper import Keeper
+from .outage import Outage
 from .reaper import Reaper
 from .writer import Writer
 
@@ -73,11 +74,16 @@ class Engine(Worker):
         self._wake = asyncio.Event()
         self._look_again_s = 0.0
         self._hurry = asyncio.Event()
-        self._keeper = Keeper(settings, worker, self._on_stop)
-        self._writer = Writer(self.store)
+        self._outage = Outage()
+        self._keeper = Keeper(settings, worker, self._on_stop, self._outage)
+        self._writer = Writer(self.store, self._outage)
         keys = self.store.keys
-        self._bells = {kind: Bell(self._listening, keys, kind, self._on_ring) for kind in Kind}
-        self._roles = (*self._bells.values(), Cancels(self._listening, keys, self._on_cancel), Reaper(self.store))
+        self._bells = {kind: Bell(self._listening, keys, kind, self._on_ring, self._outage) for kind in Kind}
+        self._roles = (
+            *self._bells.values(),
+            Cancels(self._listening, keys, self._on_cancel, self._outage),
+            Reaper(self.store, self._outage),
+        )
 
     # -- the process
 
@@ -90,7 +96,7 @@ class Engine(Worker):
             try:
                 await super().main()
             except (RedisError, OSError) as error:  # only its first look at Redis can raise these
-                log.warning("start_waits", extra={"error": error})
+                self._outage.goes_on(error, "starting")
                 await asyncio.sleep(AGAIN_AFTER_S)
 
     async def _until_redis_answers(self) -> None:
@@ -98,7 +104,7 @@ class Engine(Worker):
             try:
                 await self._redis.ping()
             except (RedisError, OSError) as error:  # also a Redis that is still loading
-                log.warning("redis_waits", extra={"error": error})
+                self._outage.goes_on(error, "starting")
                 await asyncio.sleep(AGAIN_AFTER_S)
             else:
                 return
@@ -140,7 +146,7 @@ class Engine(Worker):
                 self._worker.id, self._claim_number, room=room, extra=extra, models=self._models
             )
         except StoreUnavailable as error:  # asked again with the same number: nothing is taken twice
-            log.warning("claim_waits", extra={"error": error})
+            self._outage.goes_on(error, "claiming")
             self._look_again_s = AGAIN_AFTER_S
             return
         except Exception:

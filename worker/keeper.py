@@ -19,6 +19,7 @@ from taskstore.records import WorkerInfo
 from taskstore.store import TaskStore
 
 from .attempt import Stop
+from .outage import Outage
 
 TICK_S = 0.25
 
@@ -28,10 +29,13 @@ log = logging.getLogger(__name__)
 class Keeper:
     """`hold` and `drop` tasks from the event loop's thread; `on_stop(task id, fence, why)` is called there too."""
 
-    def __init__(self, settings: Settings, worker: WorkerInfo, on_stop: Callable[[str, int, Stop], None]) -> None:
+    def __init__(
+        self, settings: Settings, worker: WorkerInfo, on_stop: Callable[[str, int, Stop], None], outage: Outage
+    ) -> None:
         self._settings = settings
         self._worker = worker
         self._on_stop = on_stop
+        self._outage = outage
         self._every_s = settings.lease_seconds / 3
         self._held: dict[str, tuple[int, float]] = {}
         self._lock = threading.Lock()
@@ -97,7 +101,7 @@ class Keeper:
         try:
             words = await store.renew(self._worker, held.items())
         except StoreUnavailable as error:
-            log.warning("renew_waits", extra={"tasks": len(held), "error": error})
+            self._outage.goes_on(error, "renewing")
             self._fence_self()
             return
         except Exception:

@@ -8,6 +8,7 @@ from taskstore.errors import StoreUnavailable
 from taskstore.records import Settlement
 from taskstore.store import TaskStore
 
+from .outage import Outage
 from .outcome import INTERNAL
 from .role import Role
 
@@ -25,9 +26,10 @@ class Writer(Role):
     first did.
     """
 
-    def __init__(self, store: TaskStore) -> None:
+    def __init__(self, store: TaskStore, outage: Outage) -> None:
         super().__init__()
         self._store = store
+        self._outage = outage
         self._waiting: list[tuple[Settlement, asyncio.Future[str]]] = []
         self._some = asyncio.Event()
 
@@ -57,7 +59,7 @@ class Writer(Role):
             except StoreUnavailable as error:
                 wait_s = AGAIN_AFTER_S[min(tries, len(AGAIN_AFTER_S) - 1)]
                 tries += 1
-                log.warning("settle_waits", extra={"tasks": len(batch), "again_s": wait_s, "error": error})
+                self._outage.goes_on(error, "settling")
                 await asyncio.sleep(wait_s)
             except Exception:
                 log.exception("settle_failed", extra={"tasks": ",".join(one.task_id for one in batch)})

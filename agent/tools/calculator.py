@@ -48,7 +48,7 @@ def calculate(expression: str) -> str:
 
 _SIGNS: Final = str.maketrans(
     {chr(code): chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}  # full-width forms
-    | dict(zip("×✕·∙÷∕−–【】\u3000", "****//--() ", strict=True))  # noqa: RUF001  these are the point
+    | dict(zip("×✕·∙÷∕−–【】\u3000", "****//--() ", strict=True))
 )
 _SUPERSCRIPTS: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 

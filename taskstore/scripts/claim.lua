@@ -1,6 +1,6 @@
 -- claim: takes as many due tasks as there is room for, and answers all that their runs need.
 -- ARGV: 2 worker, 3 claim number, 4 room for batch tasks, 5 room in all, 6... model, most of it at once (0 = any), ...
--- Returns {'ok', ms until the next scheduled task or -1, '1' if more could be taken, {task, ...}}; see unpack.py
+-- Returns {'ok', ms until the next scheduled task or -1, '1' if more could or might be taken, {task, ...}}; see unpack.py
 -- Event: status running; cancelled or failed for a task whose time is over
 local wid, number, room, total = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local worker = P .. 'worker:' .. wid

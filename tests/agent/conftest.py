@@ -40,7 +40,7 @@ class Bench:
 
     def configure(self, **settings: object) -> AgentRunner:
         values = {"simulator_port": self.provider.port, "model_timeout_seconds": 20, **settings}
-        self._current = AgentRunner(Settings(_env_file=None, **values))  # type: ignore[arg-type, call-arg]  # by name
+        self._current = AgentRunner(Settings(_env_file=None, **values))
         self._runners.append(self._current)
         return self._current
 

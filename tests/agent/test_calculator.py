@@ -1,6 +1,7 @@
 import math
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, strategies
@@ -121,10 +122,8 @@ def test_all_hostile_input_together_takes_no_time() -> None:
 
 @given(strategies.text(alphabet="0123456789.+-*/%^(), eπ×÷", max_size=60))
 def test_no_text_makes_it_raise_anything_else(expression: str) -> None:
-    try:
+    with suppress(ToolException):
         assert calculate(expression)
-    except ToolException as refusal:
-        assert str(refusal)
 
 
 @given(strategies.integers(-(10**30), 10**30), strategies.integers(1, 10**12))

@@ -65,7 +65,12 @@ async def test_an_anthropic_request_and_its_tool_loop(
             }
         )
 
-    call = {"type": "tool_use", "id": "toolu_1", "name": "calculator", "input": {"expression": "6*7"}}
+    call: dict[str, object] = {
+        "type": "tool_use",
+        "id": "toolu_1",
+        "name": "calculator",
+        "input": {"expression": "6*7"},
+    }
     provider.says(message([call], "tool_use"), message([{"type": "text", "text": "42"}], "end_turn"))
     assert await bench.run("6*7?", model="Claude-Small") == "42"
     first, second = provider.requests

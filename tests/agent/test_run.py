@@ -117,7 +117,8 @@ async def test_hanging_tools_hold_up_no_model_call(
     bench.configure(tool_timeout_seconds=0.3)
     provider.says(completion(calls=[("block", {})] * hanging), completion("Gave up."))
     try:
-        assert await bench.run(agent="probe") == "Gave up."
+        async with asyncio.timeout(10):  # the tools would hold their threads for twenty seconds
+            assert await bench.run(agent="probe") == "Gave up."
     finally:
         release.set()
     told = [m["content"] for m in provider.requests[1].body["messages"] if m["role"] == "tool"]

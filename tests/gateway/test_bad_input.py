@@ -1,8 +1,11 @@
 """Bad input: each kind has a status, a code and a sentence that helps, and writes nothing."""
 
+import asyncio
 import contextlib
 import itertools
 import json
+import logging
+import re
 import socket
 from typing import Any
 
@@ -243,6 +246,24 @@ def test_an_endless_chunked_body_is_refused_and_then_cut_off(gateway: RunningGat
             while next(chunks) < 1000:
                 connection.sendall(chunk)
     assert next(chunks) < 800, "64 MB were taken from a client that was told 413"
+
+
+async def test_a_client_that_leaves_before_its_body_is_whole_is_no_fault_of_ours(
+    gateway: RunningGateway, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+):
+    def counted(page: str) -> float:
+        found = re.search(r'agent_requests_total\{endpoint="/task",status="499"\} (\S+)', page)
+        return float(found.group(1)) if found else 0
+
+    before = counted((await client.get("/metrics")).text)
+    with gateway.connect() as connection:
+        connection.sendall(
+            b"POST /task HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+        )
+    async with asyncio.timeout(5):
+        while counted((await client.get("/metrics")).text) != before + 1:
+            await asyncio.sleep(0.02)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_a_body_at_the_limit_is_read(start_gateway: StartGateway):

@@ -11,13 +11,17 @@ from pydantic import SecretStr
 from core_config import Settings
 from monitoring.logs import REDACTED, setup_logging
 
+from .conftest import RunningGateway
+
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING|ERROR) gateway\[\d+\] [\w.]+ .+")
 CANARY = "canary-value-of-a-secret"
 
 
 @pytest.fixture
-def lines(settings: Settings) -> Iterator[io.StringIO]:
+def lines(settings: Settings, ending: list[RunningGateway]) -> Iterator[io.StringIO]:
     """What a process with secrets in its settings writes."""
+    for gateway in ending:  # else its last words would stand among these
+        gateway.stop()
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     secret = settings.model_copy(

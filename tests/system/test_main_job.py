@@ -80,7 +80,8 @@ def test_the_three_fixed_metrics_count(system):
         page = system.http.get("/metrics").text
         assert "agent_request_duration_seconds_bucket" in page
         assert 'agent_requests_total{endpoint="/task",status="200"}' in page
-        return float(re.search(r"^agent_tasks_enqueued_total (\S+)", page, re.MULTILINE)[1])
+        [count] = re.findall(r"^agent_tasks_enqueued_total (\S+)", page, re.MULTILINE)
+        return float(count)
 
     system.ask("hello")
     before = enqueued()

@@ -87,19 +87,21 @@ async def test_somebody_on_the_line_goes_first_and_may_use_the_extra_slots(audit
     assert await worker.take(0, extra=5) == []
 
 
+@pytest.mark.parametrize("kind", Kind)
 async def test_the_claim_says_whether_more_is_left_and_rings_for_the_next_worker(
-    audited: TaskStore, contents: Contents
+    kind: Kind, audited: TaskStore, contents: Contents
 ) -> None:
-    await queue(audited, "a", 3)
-    await contents.client.delete(contents.prefix + "bell:b")
+    bell = f"{contents.prefix}bell:{kind.value}"
+    await queue(audited, "a", 3, kind=kind)
+    await contents.client.delete(bell)
     claimed = await audited.claim("w1", 1, room=2, extra=0, models=ANY)
     assert claimed.more
-    assert await contents.client.lrange(contents.prefix + "bell:b", 0, -1) == ["1"]
-    await contents.client.delete(contents.prefix + "bell:b")
+    assert await contents.client.lrange(bell, 0, -1) == ["1"]
+    await contents.client.delete(bell)
     claimed = await audited.claim("w1", 2, room=2, extra=0, models=ANY)
     assert (len(claimed.tasks), claimed.more) == (1, False)
     # nothing left and nothing rung: a bell that rings for nothing would keep every worker busy claiming
-    assert not await contents.client.exists(contents.prefix + "bell:b")
+    assert not await contents.client.exists(bell)
 
 
 async def test_a_worker_with_only_extra_room_passes_the_batch_bell_on_and_does_not_ask_again(

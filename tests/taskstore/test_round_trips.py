@@ -59,6 +59,7 @@ async def test_a_batch_of_settles_is_one_command_and_each_gets_its_word(audited:
     for task_id in ("t1", "t2", "t3"):
         await audited.submit(NewTask(task_id=task_id, caller="alice", message="x", model="M"))
     await audited.claim("w1", 1, room=3, extra=0, models={"M": None})
+    await audited.redis.script_load(source("settle"))  # unknown, it would be asked for twice
     before = (await commands(audited.redis)).get("evalsha", 0)
     words = await audited.settle([
         Settlement(task_id="t1", fence=1, kind="success", result="a"),
