@@ -22,6 +22,7 @@ from operations import runstate
 from tests.conftest import free_port
 
 T = TypeVar("T")
+Sleeper = Callable[..., "subprocess.Popen[bytes]"]
 
 ROOT = Path(__file__).resolve().parents[2]
 STAND_INS = Path(__file__).with_name("stand_ins")
@@ -96,6 +97,22 @@ class Copy:
         for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def sleeper() -> Iterator[Sleeper]:
+    """Starts programs that do nothing, and ends them however the test goes."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(**environment: str) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-c", "import time; time.sleep(600)"]
+        started.append(subprocess.Popen(command, env={**os.environ, **environment}, start_new_session=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture

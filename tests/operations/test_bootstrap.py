@@ -1,6 +1,7 @@
 """The first run: `.venv` from the lock, offline here, with pip or with a stand-in for uv that a test can hold up."""
 
 import base64
+import contextlib
 import hashlib
 import os
 import re
@@ -98,10 +99,18 @@ class Clone:
             check=False,
         )  # fmt: skip
 
-    def popen(self) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
+    @contextlib.contextmanager
+    def popen(self) -> "Iterator[subprocess.Popen[str]]":
+        """A run in the background, which a failing test does not wait for."""
+        with subprocess.Popen(
             self.command(), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        ) as process:
+            try:
+                yield process
+            except BaseException:
+                (self.folder / "uv-waits").unlink(missing_ok=True)
+                process.kill()
+                raise
 
     def add_uv(self, *, waits: bool = False) -> None:
         program = UV.format(folder=self.folder, sleep=shutil.which("sleep"))

@@ -15,7 +15,7 @@ import redis
 from operations import runstate
 from tests.conftest import free_port
 
-from .conftest import Copy, until
+from .conftest import Copy, Sleeper, until
 
 
 def test_start_says_what_runs_and_stop_leaves_nothing(copy: Copy) -> None:
@@ -76,21 +76,20 @@ def test_a_taken_port_names_its_holder_and_the_setting(copy: Copy) -> None:
     assert runstate.read(copy.var) is None
 
 
-def test_a_stale_pid_file_of_another_program_is_harmless(copy: Copy) -> None:
+def test_a_stale_pid_file_of_another_program_is_harmless(copy: Copy, sleeper: Sleeper) -> None:
     """After a power cut: the file is there, and its pids are now other programs'."""
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True) as bystander:
-        copy.var.mkdir()
-        then = psutil.Process(bystander.pid).create_time() - 86_400
-        record = runstate.ProcessRecord("worker-1", "worker", bystander.pid, then)
-        runstate.write(copy.var, runstate.RunState("token", record, "running", processes=(record,)))
-
-        assert copy.manage("status").returncode == 3
-        stopped = copy.manage("stop")
-        assert (stopped.returncode, "not running" in stopped.stdout) == (0, True)
-        runstate.write(copy.var, runstate.RunState("token", record, "running", processes=(record,)))
-        copy.start()
-        assert bystander.poll() is None
-        bystander.kill()
+    bystander = sleeper()
+    copy.var.mkdir()
+    then = psutil.Process(bystander.pid).create_time() - 86_400
+    record = runstate.ProcessRecord("worker-1", "worker", bystander.pid, then)
+    stale = runstate.RunState("token", record, "running", processes=(record,))
+    runstate.write(copy.var, stale)
+    assert copy.manage("status").returncode == 3
+    stopped = copy.manage("stop")
+    assert (stopped.returncode, "not running" in stopped.stdout) == (0, True)
+    runstate.write(copy.var, stale)
+    copy.start()
+    assert bystander.poll() is None
 
 
 def test_a_killed_supervisor_takes_everything_along_and_blocks_no_start(copy: Copy) -> None:
@@ -103,23 +102,21 @@ def test_a_killed_supervisor_takes_everything_along_and_blocks_no_start(copy: Co
     assert copy.state().supervisor.pid != state.supervisor.pid
 
 
-def test_leftovers_of_a_killed_supervisor_are_ended_and_nothing_else(copy: Copy) -> None:
+def test_leftovers_of_a_killed_supervisor_are_ended_and_nothing_else(copy: Copy, sleeper: Sleeper) -> None:
     """As on a system without the kernel's help: a process of ours goes on without its supervisor."""
-    sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
-    with subprocess.Popen(sleep, start_new_session=True) as ours, subprocess.Popen(sleep) as foreign:
-        dead = runstate.ProcessRecord("supervisor", "supervisor", 2**22 - 1, 1.0)
-        processes = (
-            runstate.of_process("worker-1", "worker", ours.pid),
-            runstate.ProcessRecord("worker-2", "worker", foreign.pid, 1.0),
-        )
-        copy.var.mkdir()
-        runstate.write(copy.var, runstate.RunState("token", dead, "running", processes=processes))
-        stopped = copy.manage("stop")
-        assert "worker-1" in stopped.stdout
-        assert "worker-2" not in stopped.stdout
-        assert ours.wait(5) == -signal.SIGKILL
-        assert foreign.poll() is None
-        foreign.kill()
+    ours, foreign = sleeper(), sleeper()
+    dead = runstate.ProcessRecord("supervisor", "supervisor", 2**22 - 1, 1.0)
+    processes = (
+        runstate.of_process("worker-1", "worker", ours.pid),
+        runstate.ProcessRecord("worker-2", "worker", foreign.pid, 1.0),
+    )
+    copy.var.mkdir()
+    runstate.write(copy.var, runstate.RunState("token", dead, "running", processes=processes))
+    stopped = copy.manage("stop")
+    assert "worker-1" in stopped.stdout
+    assert "worker-2" not in stopped.stdout
+    assert ours.wait(5) == -signal.SIGKILL
+    assert foreign.poll() is None
 
 
 def test_ctrl_c_during_start_stops_what_was_started(copy: Copy) -> None:
