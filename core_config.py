@@ -1,15 +1,31 @@
 """Settings and the model registry: the only module that reads the environment and `.env`; imports nothing of ours."""
 
+import difflib
 import ipaddress
 import os
+import re
+import tomllib
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from dotenv import dotenv_values
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+VERSION = "0.1.0"
 ROOT = Path(__file__).resolve().parent
+ENV_FILE = ROOT / ".env"
 
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 DEFAULT_SIMULATOR_PORT = 8010
@@ -23,7 +39,7 @@ class Settings(BaseSettings):
     """Every setting, from the environment first and `.env` second. An empty value counts as not set."""
 
     model_config = SettingsConfigDict(
-        env_file=ROOT / ".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
+        env_file=ENV_FILE, env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
     redis_url: str | None = Field(
@@ -156,3 +172,233 @@ def keep_loopback_off_proxies() -> None:
         hosts = [host for host in os.environ.get(name, "").split(",") if host.strip()]
         missing = [host for host in ("127.0.0.1", "localhost", "::1") if host not in hosts]
         os.environ[name] = ",".join(hosts + missing)
+
+
+# The model registry: which models there are, how LiteLLM calls them, what they cost, where their keys are.
+
+
+class ModelConfig(BaseModel):
+    """One model of the registry."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    litellm_id: str = Field(pattern=r"^[\w.-]+/\S+$", description="Provider and model, as LiteLLM writes them.")
+    price_in: float | None = Field(None, ge=0, description="USD per 1,000 prompt tokens. Unset: LiteLLM's own table.")
+    price_out: float | None = Field(None, ge=0, description="USD per 1,000 answered tokens.")
+    max_tokens_limit: int = Field(4096, ge=1, description="Most tokens that this model can answer with.")
+    api_key_env: str | None = Field(None, description="Variable that holds the key. Unset: it needs none.")
+    base_url: str | None = Field(None, pattern=r"^https?://[^/\s]+\S*$", description="Unset: the provider's own.")
+    params: dict[str, Any] = Field(default_factory=dict, description="More fields of each request.")
+    max_concurrency: int | None = Field(None, ge=1, description="Tasks that may run on this model at once.")
+    rpm: int | None = Field(None, ge=1, description="Requests a minute that this model's account allows.")
+    fallbacks: tuple[str, ...] = Field((), description="Models to try in turn when this one fails in passing.")
+    simulated: bool = Field(False, description="Answers are made up: every one says so.")
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        if (self.price_in is None) != (self.price_out is None):
+            raise ValueError("set price_in and price_out together, or neither")
+        if taken := sorted(_NOT_PARAMS & self.params.keys()):
+            raise ValueError(f"params may not hold {', '.join(taken)}: Longhaul sets that itself")
+        return self
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:
+        """USD by the registry's own prices; None when it has none."""
+        if self.price_in is None or self.price_out is None:
+            return None
+        return (prompt_tokens * self.price_in + completion_tokens * self.price_out) / 1000
+
+
+_NOT_PARAMS = {"api_base", "api_key", "base_url", "client", "max_completion_tokens", "max_retries", "max_tokens"}
+_NOT_PARAMS |= {"messages", "model", "n", "num_retries", "request_timeout", "stream", "timeout", "tools"}
+SIMULATOR = "Simulator"
+
+# Without ACTIVE_MODEL_KEY the first entry whose key is set is active, so the order is a preference. What is not
+# said here (prices with their tiers, cached tokens, off-peak hours) is LiteLLM's table's.
+MODEL_REGISTRY: dict[str, ModelConfig] = {
+    "DeepSeek-V3": ModelConfig(  # the name stays, the model is what DeepSeek serves now; it thinks unless told not to
+        litellm_id="deepseek/deepseek-flash",
+        api_key_env="DEEPSEEK_API_KEY",
+        max_tokens_limit=393_216,
+        params={"thinking": {"type": "disabled"}},
+        max_concurrency=50,
+    ),
+    "Qwen-Max": ModelConfig(  # keys of the international site: base_url https://dashscope-intl.aliyuncs.com/compatible-mode/v1
+        litellm_id="dashscope/qwen-max",
+        api_key_env="DASHSCOPE_API_KEY",
+        base_url="https://dashscope.aliyuncs.com/compatible-mode/v1",
+        max_tokens_limit=8192,
+        max_concurrency=20,
+    ),
+    "GPT": ModelConfig(
+        litellm_id="openai/gpt-6.1-sol", api_key_env="OPENAI_API_KEY", max_tokens_limit=128_000, max_concurrency=20
+    ),
+    "GPT-Small": ModelConfig(
+        litellm_id="openai/gpt-6-luna", api_key_env="OPENAI_API_KEY", max_tokens_limit=128_000, max_concurrency=50
+    ),
+    "Claude": ModelConfig(
+        litellm_id="anthropic/claude-sonnet-5-5",
+        api_key_env="ANTHROPIC_API_KEY",
+        max_tokens_limit=128_000,
+        max_concurrency=20,
+    ),
+    "Claude-Small": ModelConfig(
+        litellm_id="anthropic/claude-haiku-5-5",
+        api_key_env="ANTHROPIC_API_KEY",
+        max_tokens_limit=128_000,
+        max_concurrency=50,
+    ),
+    # Any OpenAI-compatible server: this is Ollama's port; vLLM's is 8000. Override in MODELS_FILE.
+    "Local": ModelConfig(litellm_id="openai/qwen3", base_url="http://127.0.0.1:11434/v1", max_concurrency=4),
+    SIMULATOR: ModelConfig(  # base_url follows SIMULATOR_PORT, in load_registry
+        litellm_id="openai/simulator", price_in=0.0, price_out=0.0, max_tokens_limit=8192, simulated=True
+    ),
+}
+
+
+def load_registry(settings: Settings | None = None) -> dict[str, ModelConfig]:
+    """The shipped entries, with MODELS_FILE's over them. Raises ConfigurationError. Read it once, at start."""
+    settings = settings or Settings()
+    port = settings.simulator_port or DEFAULT_SIMULATOR_PORT
+    registry = dict(MODEL_REGISTRY)
+    registry[SIMULATOR] = registry[SIMULATOR].model_copy(update={"base_url": f"http://127.0.0.1:{port}/v1"})
+    if settings.models_file is not None:
+        registry |= _read_models_file(settings.models_file, registry)
+    for name, model in registry.items():
+        if strangers := [key for key in model.fallbacks if key not in registry]:
+            raise ConfigurationError(
+                f"model {name!r} falls back to {strangers[0]!r}, {_not_in(registry, strangers[0])}"
+            )
+    return registry
+
+
+def _read_models_file(path: Path, shipped: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
+    """Each table is a model: `[name]`, then fields of ModelConfig. A shipped model's other fields stay."""
+    where = f"MODELS_FILE {path}"
+    try:
+        text = path.read_text(encoding="utf-8")
+        tables = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigurationError(f"{where} cannot be read ({error.strerror}). Correct the path or unset it.") from None
+    except ValueError as error:  # bad TOML (which says its line) or bad UTF-8
+        raise ConfigurationError(f"{where} is not valid TOML: {error}.") from None
+    models: dict[str, ModelConfig] = {}
+    for name, fields in tables.items():
+        if not isinstance(fields, dict):
+            raise ConfigurationError(
+                f"{where}, line {_line_of(text, name)}: {name!r} stands outside a table. "
+                "Put a model's fields under its name: [My-Model]."
+            )
+        known = shipped[name].model_dump(exclude_unset=True) if name in shipped else {}
+        try:
+            models[name] = ModelConfig.model_validate(known | fields)
+        except ValidationError as error:
+            # A mistyped name before the field that it leaves missing.
+            first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+            key = str(first["loc"][0]) if first["loc"] else ""
+            problem = first["msg"].removeprefix("Value error, ")
+            if first["type"] == "extra_forbidden":
+                problem = f"there is no such field; {_nearest(key, list(ModelConfig.model_fields))}"
+            line = _line_of(text, key, after=name) if key in fields else _line_of(text, name)
+            raise ConfigurationError(f"{where}, line {line}, model {name!r}, {key or 'fields'}: {problem}.") from None
+    return models
+
+
+def _line_of(text: str, key: str, after: str | None = None) -> int:
+    """The line that names `key`, at or after the one that names `after`; tomllib doesn't keep lines."""
+    start = _line_of(text, after) if after else 1
+    pattern = re.compile(rf"^\s*\[?\s*[\"']?{re.escape(key)}[\"']?\s*[\]=.]")
+    lines = text.splitlines()[start - 1 :]
+    return next((start + i for i, line in enumerate(lines) if pattern.match(line)), start)
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name.lower(), [one.lower() for one in known], 1, 0.5)
+    guess = next((one for one in known if near and one.lower() == near[0]), None)
+    return (f"did you mean {guess!r}? " if guess else "") + f"Known: {', '.join(known)}"
+
+
+def _not_in(registry: dict[str, ModelConfig], name: str) -> str:
+    return f"which is no model of the registry; {_nearest(name, list(registry))}."
+
+
+def resolve_active_model(settings: Settings | None = None) -> str:
+    """The key of the model that tasks use unless they name one. Raises ConfigurationError when there is none."""
+    settings = settings or Settings()
+    registry = load_registry(settings)
+    if (name := settings.active_model_key) is not None:
+        if name not in registry:
+            raise ConfigurationError(f"ACTIVE_MODEL_KEY is {name!r}, {_not_in(registry, name)}")
+        variable = registry[name].api_key_env
+        if variable and api_key_of(registry[name]) is None:
+            raise ConfigurationError(
+                f"ACTIVE_MODEL_KEY is {name!r}, but {variable} holds no key. Set {variable} in the environment or "
+                f".env, or choose another model (ACTIVE_MODEL_KEY={SIMULATOR} needs no key)."
+            )
+        return name
+    for name, model in registry.items():
+        if model.api_key_env and api_key_of(model) is not None:
+            return name
+    if settings.has_api_keys or not settings.gateway_is_local:
+        variables = dict.fromkeys(model.api_key_env for model in registry.values() if model.api_key_env)
+        raise ConfigurationError(
+            f"No model has a key, and with API_KEYS or GATEWAY_HOST={settings.gateway_host} the Simulator is not "
+            f"taken unasked. Set one of {', '.join(variables)}, or ACTIVE_MODEL_KEY={SIMULATOR}."
+        )
+    return SIMULATOR
+
+
+_PLACEHOLDER = re.compile(
+    r"(sk-|key-)?(x{3,}[-x]*|\.{3,}|…|\*{3,}|0{6,}|1234(56)?)|<.*>|\$?\{.*\}|(change|replace)[-_ ]?me.*|to-?do|none"
+    r"|null|(sk-)?(ant-)?(your|my|insert|enter|put)[-_ ].*|placeholder.*|example.*|.*[-_]here",
+    re.IGNORECASE,
+)
+
+
+def api_key_of(model: ModelConfig) -> str | None:
+    """The key of a model, from the environment first and `.env` second; None when unset or a placeholder."""
+    if model.api_key_env is None:
+        return None
+    value = os.environ.get(model.api_key_env, "").strip()
+    if not value and ENV_FILE.is_file():
+        value = (dotenv_values(ENV_FILE, encoding="utf-8").get(model.api_key_env) or "").strip()
+    return None if not value or _PLACEHOLDER.fullmatch(value) else value
+
+
+def _model(key: str | None, settings: Settings | None) -> ModelConfig:
+    settings = settings or Settings()
+    registry = load_registry(settings)
+    key = key or resolve_active_model(settings)
+    if key not in registry:
+        raise ConfigurationError(f"You asked for {key!r}, {_not_in(registry, key)}")
+    return registry[key]
+
+
+# Each reads settings and registry anew: for commands and start-up. A process that calls models keeps load_registry's.
+
+
+def get_active_config(settings: Settings | None = None) -> ModelConfig:
+    return _model(None, settings)
+
+
+def get_litellm_id(key: str | None = None, settings: Settings | None = None) -> str:
+    return _model(key, settings).litellm_id
+
+
+def get_api_key(key: str | None = None, settings: Settings | None = None) -> str | None:
+    return api_key_of(_model(key, settings))
+
+
+def get_base_url(key: str | None = None, settings: Settings | None = None) -> str | None:
+    return _model(key, settings).base_url
+
+
+def get_model_list(settings: Settings | None = None) -> list[str]:
+    return list(load_registry(settings))
+
+
+def estimate_cost(
+    prompt_tokens: int, completion_tokens: int, key: str | None = None, settings: Settings | None = None
+) -> float | None:
+    """USD by the registry's prices; None for a model whose price is LiteLLM's, told by each response."""
+    return _model(key, settings).cost(prompt_tokens, completion_tokens)

@@ -21,7 +21,8 @@ class ErrorCode(StrEnum):
     EMPTY_ANSWER = "empty_answer"
     ANSWER_TRUNCATED = "answer_truncated"
     INTERNAL = "internal"
-    # the queue's
+    # the worker's and the queue's
+    OUTPUT_TOO_LARGE = "output_too_large"
     ATTEMPT_TIMEOUT = "attempt_timeout"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     WORKER_LOST = "worker_lost"

@@ -18,6 +18,7 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from core_config import Settings
 
@@ -28,6 +29,7 @@ VERBS = (
     "submit",
     "read",
     "claim",
+    "ring",
     "renew",
     "settle",
     "sweep",
@@ -75,11 +77,23 @@ class Scripts:
         """The script's answer. Raises StoreUnavailable or StorageFull; a bug in a script raises ResponseError."""
         values: Sequence[str | bytes | float] = (self._policy, *args)
         try:
-            return await self._scripts[verb](keys=[self._prefix], args=values)
+            return await self._twice(self._scripts[verb], values)
         except (OutOfMemoryError, ReadOnlyError, BusyLoadingError, ResponseError) as error:
             raise _translated(error) from error
         except (RedisError, OSError) as error:
             raise StoreUnavailable(f"Redis did not answer: {error}") from error
+
+    async def _twice(self, script: AsyncScript, values: Sequence[str | bytes | float]) -> Any:
+        """A connection that Redis closed, as it does when it restarts, is found out by the next command: it is sent
+        again on a new one. A time-out is not repeated here: the first copy may still be running.
+        """
+        try:
+            return await script(keys=[self._prefix], args=values)
+        except BusyLoadingError:
+            raise
+        except RedisConnectionError:
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+            return await script(keys=[self._prefix], args=values)
 
 
 def _translated(error: RedisError) -> Exception:

@@ -18,6 +18,7 @@ from .keys import Keys
 from .records import (
     RECORD_VERSION,
     Claimed,
+    Kind,
     NewTask,
     Overview,
     Settlement,
@@ -127,6 +128,10 @@ class TaskStore:
             raise _unexpected("claim", word)
         due = int(next_due)
         return Claimed([claim_of(task) for task in tasks], None if due < 0 else due, more == "1")
+
+    async def ring(self, kind: Kind) -> None:
+        """Passes a wake-up on that reached a worker without room."""
+        await self._scripts.run("ring", kind.value)
 
     async def renew(self, worker: WorkerInfo, held: Iterable[tuple[str, int]]) -> dict[str, str]:
         """Gives each held task (id, fence) another lease. Per id: `ok`, `cancel` (asked for) or `lost`."""

@@ -37,6 +37,7 @@ class Watcher:
         self._changes: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._pubsub: PubSub | None = None
         self._task: asyncio.Task[None] | None = None
+        self._away = False
 
     async def start(self) -> None:
         if self._task is None:
@@ -107,6 +108,7 @@ class Watcher:
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
                     # a channel of its own keeps the subscription open while nobody waits
                     await pubsub.subscribe(self._keys.watch())
+                    self._away = False
                     self._pubsub = pubsub  # from here on a new follower subscribes by itself
                     if self._changes:
                         await pubsub.subscribe(*self._changes)
@@ -115,7 +117,9 @@ class Watcher:
                     async for message in pubsub.listen():
                         _wake(self._changes.get(message["channel"], ()))
             except (RedisError, OSError) as error:
-                log.warning("watch_lost error=%r", str(error))
+                if not self._away:  # once an outage, not at each try
+                    log.warning("watch_lost", extra={"error": error})
+                self._away = True
             finally:
                 self._pubsub = None
             await asyncio.sleep(RECONNECT_AFTER_S)

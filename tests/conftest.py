@@ -1,7 +1,6 @@
 """A private Redis for the run, on a free port, and for each test a key prefix of its own."""
 
 import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -14,6 +13,7 @@ import pytest
 import redis
 
 from core_config import Settings
+from operations.embedded_redis import find_server, server_arguments
 from taskstore.connection import connect
 from taskstore.store import TaskStore
 
@@ -39,13 +39,8 @@ class RedisServer:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        binary = shutil.which("redis-server") or shutil.which("valkey-server")
-        assert binary
-        self.process = subprocess.Popen(
-            [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",
-             "--appendonly", "yes", "--maxmemory-policy", "noeviction", "--loglevel", "warning"],
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        command = [str(find_server()), *server_arguments(self.port, self.folder), "--loglevel", "warning"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         with redis.Redis.from_url(self.url) as client:
             while time.monotonic() < deadline:

@@ -1,0 +1,87 @@
+"""The run that the current code belongs to: how the edges of model and tool calls find its meter.
+
+A context variable, because agents are built once and shared by all runs, and because it follows every asyncio task
+and tool thread of the run, whatever LangChain puts between.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Literal
+
+from agent.meter import Meter, TokenUsage
+
+logger = logging.getLogger(__name__)
+
+MAX_STEP_TEXT = 2000
+"""Characters of a step's arguments or result; the rest is cut."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepEvent:
+    """A model or tool call begins or ends. What belongs to the end is None at the start."""
+
+    kind: Literal["model", "tool"]
+    phase: Literal["start", "end"]
+    number: int
+    """Counts the run's steps from 1; the same at start and end."""
+    name: str
+    """The model's registry key, or the tool's name."""
+    arguments: str | None = None
+    """A tool's arguments as JSON, cut to MAX_STEP_TEXT."""
+    result: str | None = None
+    """The answer's text or the tool's result, cut to MAX_STEP_TEXT."""
+    error: str | None = None
+    """A model call's error code, or what the model was told of a tool's failure."""
+    duration_ms: float | None = None
+    usage: TokenUsage | None = None
+    cost_usd: float | None = None
+
+
+StepListener = Callable[[StepEvent], None]
+"""Called in the event loop, at every start and end: it must be quick and must not wait."""
+
+
+@dataclass(slots=True)
+class Run:
+    """The state of one run that its calls share."""
+
+    meter: Meter = field(default_factory=Meter)
+    on_step: StepListener | None = None
+    call_limit: int | None = None
+    """Model calls that the run may make."""
+    model_calls: int = 0
+    steps: int = 0
+
+    def next_step(self) -> int:
+        self.steps += 1
+        return self.steps
+
+    def tell(self, event: StepEvent) -> None:
+        """Hands the event on. A listener that raises costs the run nothing but a line in the log."""
+        if self.on_step is None:
+            return
+        try:
+            self.on_step(event)
+        except Exception:
+            logger.exception("A step listener failed")
+
+
+CURRENT_RUN: ContextVar[Run] = ContextVar("longhaul_current_run")
+
+
+def current_run() -> Run:
+    """The run, or a fresh one for code that is called outside of any: nobody reads that one's meter."""
+    return CURRENT_RUN.get(None) or Run()
+
+
+def is_cancelled() -> bool:
+    """Whether somebody cancelled this task: a CancelledError may also be the call's own, and is then a failure."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def cut(text: str) -> str:
+    return text if len(text) <= MAX_STEP_TEXT else text[: MAX_STEP_TEXT - 1] + "…"

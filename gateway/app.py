@@ -1,0 +1,82 @@
+"""The application: `create_app(settings)`. Nothing happens at import time, and nothing here needs Redis to be there."""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+
+from core_config import ConfigurationError, Settings
+from monitoring import metrics
+from taskstore.connection import connect
+from taskstore.store import TaskStore
+from taskstore.watch import Watcher
+
+from . import VERSION
+from .auth import KeyRing
+from .body import JsonRoute
+from .edge import Edge
+from .guard import Guard
+from .models import Models, models_of
+from .openapi import describe
+from .problems import HANDLED, answer_problem
+from .routes import add_routes
+from .running import Gateway
+from .validation import answer_invalid
+
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Raises ConfigurationError when it may not serve like this."""
+    refuse_open_door(settings, settings.gateway_host)
+    keys = KeyRing(settings) if settings.has_api_keys else None
+    models = models_of(settings)
+    app = FastAPI(
+        title="Longhaul",
+        version=VERSION,
+        description="LLM agents as queued work. Errors are problems (RFC 9457) with a stable `code`.",
+        lifespan=lambda app: _running(app, settings, models),
+        docs_url="/docs" if keys is None else None,  # a browser cannot send a key
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.router.route_class = JsonRoute
+    add_routes(app)
+    describe(app, with_keys=keys is not None)
+    for kind in HANDLED:
+        app.add_exception_handler(kind, answer_problem)
+    app.add_exception_handler(RequestValidationError, answer_invalid)
+    app.add_middleware(Guard, keys=keys)
+    app.add_middleware(Edge, routes=app.routes, page=app.docs_url)  # added last, so outermost
+    return app
+
+
+def refuse_open_door(settings: Settings, host: str) -> None:
+    """Raises ConfigurationError when `host` is reachable from elsewhere and nobody would need a key."""
+    if settings.has_api_keys or settings.model_copy(update={"gateway_host": host}).gateway_is_local:
+        return
+    raise ConfigurationError(
+        f"GATEWAY_HOST={host} can be reached from other machines, and without API_KEYS anybody there could run tasks. "
+        "Set API_KEYS (`python manage.py keys new NAME` makes an entry), or GATEWAY_HOST=127.0.0.1."
+    )
+
+
+@contextlib.asynccontextmanager
+async def _running(app: FastAPI, settings: Settings, models: Models) -> AsyncIterator[None]:
+    redis = connect(settings.redis_address)
+    listening = connect(settings.redis_address, blocking=True)
+    watcher = Watcher(listening, settings)
+    app.state.gateway = Gateway(settings, models, TaskStore(redis, settings), watcher)
+    if settings.gateway_processes > 1 and not metrics.counts_are_shared():
+        log.warning("metrics_not_shared", extra={"remedy": f"set {metrics.MULTIPROC_DIR} to a directory"})
+    await watcher.start()
+    log.info("started", extra={"model": models.active, "simulated": models.registry[models.active].simulated})
+    try:
+        yield
+    finally:
+        await watcher.stop()
+        await listening.aclose()
+        await redis.aclose()
+        log.info("stopped")

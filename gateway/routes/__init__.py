@@ -1,0 +1,13 @@
+"""One route a file. `add_routes` is the list, in the order in which the router tries them: the busiest first."""
+
+from fastapi import FastAPI
+
+from . import cancel_task, chat, health, list_models, metrics_page, read_task, ready, submit_task
+
+ROUTES = (submit_task, read_task, chat, cancel_task, list_models, health, ready, metrics_page)
+
+
+def add_routes(app: FastAPI) -> None:
+    for route in ROUTES:
+        # added directly: an included router would match each request twice more
+        route.add(app)

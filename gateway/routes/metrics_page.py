@@ -1,0 +1,27 @@
+"""GET /metrics, for Prometheus."""
+
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.openapi import problems
+from gateway.running import gateway_of
+from monitoring import metrics
+
+
+async def metrics_page(request: Request) -> Response:
+    """The counts of this gateway, in Prometheus's text format."""
+    text, content_type = metrics.page(gateway_of(request).settings.gateway_processes)
+    return Response(text, media_type=content_type)
+
+
+def add(app: FastAPI) -> None:
+    app.add_api_route(
+        "/metrics",
+        metrics_page,
+        methods=["GET"],
+        response_class=PlainTextResponse,
+        responses=problems("forbidden_host"),
+        tags=["operation"],
+    )

@@ -1,0 +1,34 @@
+"""GET /task/{task_id}: what became of a task, at once or as soon as it is final."""
+
+from typing import Annotated
+
+from fastapi import FastAPI, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.answers import answer
+from gateway.openapi import problems
+from gateway.running import caller_of, gateway_of
+from gateway.schemas import TaskView, WaitQuery
+from gateway.waiting import demand_id, look_or_wait
+
+POLL_AGAIN_S = "1"
+
+
+async def read_task(request: Request, task_id: str, query: Annotated[WaitQuery, Query()]) -> Response:
+    """The task as it stands. With `wait` the answer comes when it is final, or after that many seconds."""
+    gateway = gateway_of(request)
+    task = await look_or_wait(gateway, demand_id(task_id), caller_of(request).may_touch, query.wait)
+    view = TaskView.of(task, simulated=gateway.models.simulated(task))
+    return answer(view, headers={} if task.is_final else {"Retry-After": POLL_AGAIN_S})
+
+
+def add(app: FastAPI) -> None:
+    app.add_api_route(
+        "/task/{task_id}",
+        read_task,
+        methods=["GET"],
+        response_model=TaskView,
+        responses=problems("unauthorized", "forbidden_host", "task_not_found", "invalid_request", "store_unavailable"),
+        tags=["tasks"],
+    )

@@ -1,0 +1,44 @@
+"""GET /ready: a task that is submitted now would run: Redis answers, and a worker is alive."""
+
+from datetime import UTC, datetime
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.answers import answer
+from gateway.openapi import problems
+from gateway.running import Gateway, gateway_of
+from gateway.schemas import Check, Readiness
+from taskstore.errors import StoreUnavailable
+
+
+async def ready(request: Request) -> Response:
+    """200 when Redis answers and a worker was heard of in the last seconds, else 503; each check says what is wrong."""
+    checks = await _checks(gateway_of(request))
+    fine = all(check.ok for check in checks.values())
+    body = Readiness(status="ready" if fine else "not_ready", checks=checks, timestamp=datetime.now(UTC))
+    return answer(body, 200 if fine else 503, headers={} if fine else {"Retry-After": "1"})
+
+
+async def _checks(gateway: Gateway) -> dict[str, Check]:
+    try:
+        workers = len((await gateway.store.overview()).workers)
+    except StoreUnavailable:
+        return {
+            "redis": Check(ok=False, detail="Redis does not answer; see REDIS_URL and the gateway's log."),
+            "workers": Check(ok=False, detail="Unknown while Redis does not answer."),
+        }
+    alive = f"{workers} alive." if workers else "No worker is alive; `python -m worker` starts one."
+    return {"redis": Check(ok=True, detail="Answers."), "workers": Check(ok=workers > 0, detail=alive)}
+
+
+def add(app: FastAPI) -> None:
+    app.add_api_route(
+        "/ready",
+        ready,
+        methods=["GET"],
+        response_model=Readiness,
+        responses={**problems("forbidden_host"), 503: {"model": Readiness, "description": "Not ready."}},
+        tags=["operation"],
+    )

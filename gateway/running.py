@@ -1,0 +1,34 @@
+"""What a running gateway holds: made by the lifespan, read by the routes."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+
+from core_config import Settings
+from taskstore.store import TaskStore
+from taskstore.watch import Watcher
+
+from .auth import Caller
+from .models import Models
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    settings: Settings
+    models: Models
+    store: TaskStore
+    watcher: Watcher
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set at the start of a shutdown: whoever waits for a task answers with what there is."""
+
+
+def gateway_of(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+def caller_of(request: Request) -> Caller:
+    """The caller that the guard let in. Only for routes that are not open to all."""
+    caller: Caller = request.state.caller
+    return caller

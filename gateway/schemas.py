@@ -1,0 +1,237 @@
+"""The HTTP bodies: what clients send and what they get. The stored record is another thing (taskstore/records.py)."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from taskstore.records import TaskRecord
+from taskstore.states import Status
+
+LONGEST_NAME = 200
+LONGEST_METADATA_BYTES = 16_384
+LONGEST_DEADLINE_S = 30 * 86_400
+LONGEST_WAIT_S = 60
+
+
+def _printable(text: str) -> str:
+    """Names become parts of keys and labels, where a line break or a separator would be two things."""
+    if any(character < " " or character == "\x7f" for character in text):
+        raise ValueError("holds a control character")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty; say what the agent should do")
+    return text
+
+
+def _moment(value: Any) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError("must be an ISO 8601 time with an offset, such as 2026-12-31T09:00:00+00:00 (or Z)")
+    return moment
+
+
+def _small(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    if len(orjson.dumps(metadata)) > LONGEST_METADATA_BYTES:
+        raise ValueError(f"is larger than {LONGEST_METADATA_BYTES} bytes of JSON")
+    return metadata
+
+
+Name = Annotated[str, StringConstraints(max_length=LONGEST_NAME), AfterValidator(_printable)]
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_moment, json_schema_input_type=Annotated[str, Field(json_schema_extra={"format": "date-time"})]),
+]
+Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
+Stamp = Annotated[
+    datetime,
+    PlainSerializer(lambda time: time.isoformat(timespec="milliseconds"), return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+
+
+class Sent(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ChatBody(Sent):
+    message: Annotated[str, AfterValidator(_not_blank)] = Field(min_length=1, description="What the agent should do.")
+    session_id: Name | None = Field("default", description="Conversation; `default`, empty or null is none.")
+    user_id: Name | None = Field(None, description="For whom; sessions and costs are kept apart by it.")
+    model: Name | None = Field(None, description="Name from `GET /models`; unset, the active one.")
+    agent: Name | None = Field(None, description="Which agent runs it; unset, `default`.")
+
+
+class TaskBody(ChatBody):
+    priority: int = Field(5, strict=True, ge=1, le=9, description="Each step doubles the share among your own tasks.")
+    deadline_s: float | None = Field(
+        None,
+        strict=True,
+        gt=0,
+        le=LONGEST_DEADLINE_S,
+        allow_inf_nan=False,
+        description="Seconds from now after which it fails, wherever it stands.",
+    )
+    run_at: Moment | None = Field(None, description="Not before this time: ISO 8601 with an offset.")
+    metadata: Metadata = Field(
+        default_factory=dict,
+        description=f"Your own JSON object, given back as it is; {LONGEST_METADATA_BYTES} bytes at most.",
+    )
+
+
+class WaitQuery(Sent):
+    wait: float = Field(
+        0,
+        ge=0,
+        le=LONGEST_WAIT_S,
+        allow_inf_nan=False,
+        description="Seconds to wait for a final status before the answer.",
+    )
+
+
+class TaskAccepted(BaseModel):
+    task_id: str
+    status: str
+    created_at: Stamp
+
+
+class TaskView(BaseModel):
+    """A task as its caller sees it. Times are UTC, durations milliseconds."""
+
+    task_id: str
+    status: Literal["pending", "running", "waiting", "success", "failed", "cancelled"]
+    phase: Literal["retrying"] | None = Field(description="More on `pending`: an attempt failed, the next one comes.")
+    result: str | None
+    error: str | None
+    error_code: str | None
+    duration_ms: int | None = Field(description="Run of the last attempt.")
+    queued_ms: int | None = Field(description="Wait before that attempt.")
+    token_usage: dict[str, int] | None = Field(description="Tokens of all model calls, summed.")
+    cost_usd: float | None = Field(description="Null when any call's price is unknown.")
+    created_at: Stamp
+    started_at: Stamp | None
+    completed_at: Stamp | None
+    cancel_requested_at: Stamp | None
+    run_at: Stamp | None
+    deadline_at: Stamp | None
+    model: str
+    agent: str
+    priority: int
+    attempt: int = Field(description="From 1; 0 before the first.")
+    queue_position: int | None = Field(description="Tasks of its lane that come first; null unless it is ready to run.")
+    session_id: str | None
+    user_id: str | None
+    metadata: dict[str, Any]
+    partial: str | None = Field(description="What a task that did not succeed had so far.")
+    simulated: bool = Field(description="The answer is made up by the simulator.")
+
+    @classmethod
+    def of(cls, task: TaskRecord, *, simulated: bool) -> "TaskView":
+        retrying = task.status is Status.RETRYING
+        return cls(
+            task_id=task.task_id,
+            status=wire_status(task.status),
+            phase="retrying" if retrying else None,
+            result=task.result,
+            error=task.error,
+            error_code=task.error_code,
+            duration_ms=task.duration_ms,
+            queued_ms=task.queued_ms,
+            token_usage=None if task.usage is None else task.usage.as_dict(),
+            cost_usd=task.cost_usd,
+            created_at=task.created_at,
+            started_at=task.started_at,
+            completed_at=task.completed_at,
+            cancel_requested_at=task.cancel_requested_at,
+            run_at=task.run_at,
+            deadline_at=task.deadline_at,
+            model=task.model,
+            agent=task.agent,
+            priority=task.priority,
+            attempt=task.attempt,
+            queue_position=task.queue_position,
+            session_id=task.session_id,
+            user_id=task.user_id,
+            metadata=dict(task.metadata),
+            partial=task.partial,
+            simulated=simulated,
+        )
+
+
+class CancelAnswer(BaseModel):
+    task_id: str
+    status: str = Field(description="`cancelled`, or `running`: it was asked to stop and does so shortly.")
+
+
+class ChatAnswer(BaseModel):
+    output: str
+    duration_ms: int
+    session_id: str | None
+    task_id: str
+    token_usage: dict[str, int] | None
+    cost_usd: float | None
+    model: str
+    simulated: bool
+
+
+class ModelView(BaseModel):
+    name: str
+    active: bool = Field(description="Used by tasks that name none.")
+    simulated: bool
+    has_key: bool | None = Field(description="Whether its provider's key is set; null when it needs none.")
+    price_in: float | None = Field(description="USD per 1,000 prompt tokens; null when the registry sets none.")
+    price_out: float | None = Field(description="USD per 1,000 answered tokens.")
+
+
+class ModelList(BaseModel):
+    models: list[ModelView]
+
+
+class Health(BaseModel):
+    status: Literal["healthy"]
+    timestamp: Stamp
+
+
+class Check(BaseModel):
+    ok: bool
+    detail: str
+
+
+class Readiness(BaseModel):
+    status: Literal["ready", "not_ready"]
+    checks: dict[str, Check]
+    timestamp: Stamp
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457. `docs/problems.md` lists the codes."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+
+
+def wire_status(status: Status) -> Any:
+    """A retry is `pending` to clients that know four statuses."""
+    return Status.PENDING.value if status is Status.RETRYING else status.value

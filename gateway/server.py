@@ -1,0 +1,76 @@
+"""The gateway's socket and the uvicorn that serves on it."""
+
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from core_config import ConfigurationError
+
+from .running import Gateway
+
+BACKLOG = 2048
+KEEP_ALIVE_S = 75
+"""Longer than the sixty seconds after which load balancers drop idle connections: it is they who close, not we."""
+SHUTDOWN_S = 5
+
+
+def inherited_socket(fd: int) -> socket.socket:
+    """A listening socket that the parent opened. Raises ConfigurationError."""
+    try:
+        listener = socket.socket(fileno=fd)
+        listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise ConfigurationError(f"--fd {fd} is no socket that this process inherited ({error.strerror}).") from None
+    if not listening:
+        listener.close()
+        raise ConfigurationError(f"--fd {fd} is a socket that does not listen; call listen() before handing it on.")
+    return listener
+
+
+def own_socket(host: str, port: int) -> socket.socket:
+    """Listens on the address. Raises ConfigurationError, for a taken port too."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ConfigurationError(
+            f"GATEWAY_HOST={host} GATEWAY_PORT={port} cannot be listened on: {error.strerror}. "
+            f"Stop what uses the port, or set GATEWAY_PORT to another."
+        ) from None
+
+
+def address_of(listener: socket.socket) -> str | None:
+    """The host that the socket can be reached at; None for a Unix socket."""
+    if listener.family == getattr(socket, "AF_UNIX", None):
+        return None
+    host: str = listener.getsockname()[0]
+    return host
+
+
+class Server(uvicorn.Server):
+    """uvicorn, with a shutdown that first lets waiting calls answer: else each would hold it up for a minute."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,  # the metrics count requests; a line each would be the most of the log
+                server_header=False,
+                proxy_headers=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=SHUTDOWN_S,
+            )
+        )
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        gateway: Gateway = self._app.state.gateway
+        gateway.stopping.set()
+        await super().shutdown(sockets)

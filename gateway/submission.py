@@ -1,0 +1,115 @@
+"""From a body to a task in the store: the checks that need settings and registry, then one round trip."""
+
+import difflib
+import hashlib
+import secrets
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Header
+
+from monitoring import metrics
+from taskstore.records import Kind, NewTask, Submitted
+
+from .auth import LOCAL, Caller
+from .problems import invalid
+from .running import Gateway
+from .schemas import ChatBody, TaskBody
+
+AGENTS = ("default",)
+
+BODY_PROBLEMS = (
+    "unauthorized",
+    "forbidden_host",
+    "idempotency_conflict",
+    "body_too_large",
+    "unsupported_media_type",
+    "invalid_json",
+    "invalid_request",
+    "unknown_model",
+    "unknown_agent",
+    "queue_full",
+    "store_unavailable",
+    "storage_full",
+)
+"""What a route that submits can answer."""
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="The same key and body give the same task again; another body is a 409.",
+    ),
+]
+
+
+async def submit(
+    gateway: Gateway, caller: Caller, body: ChatBody, kind: Kind, idempotency_key: str | None
+) -> Submitted:
+    """Raises Problem and what `TaskStore.submit` raises."""
+    _check_message(body.message, gateway.settings.max_message_chars)
+    model = gateway.models.active if body.model is None else body.model
+    _check_known("model", model, gateway.models.registry, "unknown_model")
+    agent = AGENTS[0] if body.agent is None else body.agent
+    _check_known("agent", agent, AGENTS, "unknown_agent")
+    task = NewTask(
+        task_id=secrets.token_hex(16),
+        caller=caller.name,
+        message=body.message,
+        model=model,
+        agent=agent,
+        kind=kind,
+        user_id=body.user_id,
+        session_id=body.session_id,
+        # everybody is the one local caller without keys, so user_id is all that tells people apart
+        share=body.user_id if caller is LOCAL else None,
+        idempotency_key=idempotency_key,
+        body_sha256=_fingerprint(body, kind),
+        **(_timing(body) if isinstance(body, TaskBody) else {}),
+    )
+    submitted = await gateway.store.submit(task)
+    if submitted.created:
+        metrics.TASKS_ENQUEUED.inc()
+    return submitted
+
+
+def _check_message(message: str, most: int) -> None:
+    if len(message) > most:
+        text = f"has {len(message)} characters; {most} are the most that a message may have"
+        raise invalid([{"loc": ["body", "message"], "msg": text, "type": "string_too_long"}])
+
+
+def _check_known(field: str, name: str, known: Iterable[str], code: str) -> None:
+    names = list(known)
+    if name in names:
+        return
+    spelled = {known_name.lower(): known_name for known_name in names}
+    near = difflib.get_close_matches(name.lower(), spelled, n=1)
+    hint = f"did you mean {spelled[near[0]]!r}? " if near else ""
+    text = f"there is no {field} {name!r}; {hint}known: {', '.join(names)}"
+    raise invalid([{"loc": ["body", field], "msg": text, "type": code}], code)
+
+
+def _timing(body: TaskBody) -> dict[str, Any]:
+    deadline_ms = 0 if body.deadline_s is None else max(1, round(body.deadline_s * 1000))
+    run_at_ms = 0 if body.run_at is None else max(1, round(body.run_at.timestamp() * 1000))
+    if deadline_ms and run_at_ms >= datetime.now(UTC).timestamp() * 1000 + deadline_ms:
+        text = "counts from now, and run_at comes later: the task could never run"
+        raise invalid([{"loc": ["body", "deadline_s"], "msg": text, "type": "deadline_before_run"}])
+    return {
+        "priority": body.priority,
+        "run_at_ms": run_at_ms,
+        "deadline_ms": deadline_ms,
+        "metadata": body.metadata,
+    }
+
+
+def _fingerprint(body: ChatBody, kind: Kind) -> str:
+    """Of what was asked, not of how it was spelled: spaces and the order of names make no other body."""
+    given = body.model_dump(mode="json", exclude_unset=True)
+    return hashlib.sha256(orjson.dumps([kind.value, given], option=orjson.OPT_SORT_KEYS)).hexdigest()

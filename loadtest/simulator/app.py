@@ -1,0 +1,171 @@
+"""The ASGI application: routes, and one chat call from its first byte to its line in the journal."""
+
+import asyncio
+import logging
+from dataclasses import replace
+from datetime import UTC, datetime
+from urllib.parse import parse_qs
+
+import orjson
+
+from loadtest.simulator.behaviour import Behaviour, Fault
+from loadtest.simulator.conversation import Conversation
+from loadtest.simulator.delivery import deliver, deliver_refusal
+from loadtest.simulator.dialogue import reply_to
+from loadtest.simulator.exchange import (
+    MAX_BODY_BYTES,
+    BodyTooLargeError,
+    ClientGoneError,
+    Exchange,
+    Receive,
+    Scope,
+    Send,
+)
+from loadtest.simulator.journal import Entry, Journal, JournalQuery, Outcome, excerpt
+from loadtest.simulator.request import RefusedError, parse_request
+from loadtest.simulator.rules import Rules, message_hash
+from loadtest.simulator.wire import MODEL, Answer, error_body, prompt_tokens
+
+logger = logging.getLogger("simulator")
+
+_BROKEN = frozenset(Fault) - {Fault.HANG, Fault.SLOW_DRIP}
+
+
+class Simulator:
+    def __init__(self, defaults: Behaviour, *, context_window: int, journal_size: int) -> None:
+        self._rules = Rules(defaults)
+        self._journal = Journal(journal_size)
+        self._context_window = context_window
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"the simulator speaks HTTP, not {scope['type']}")
+        exchange = Exchange(scope, receive, send)
+        try:
+            await self._route(exchange)
+        except ClientGoneError:
+            pass
+        except BodyTooLargeError:
+            await _respond_refused(
+                exchange, RefusedError(f"The request body is larger than {MAX_BODY_BYTES} bytes.", status=413)
+            )
+        except RefusedError as refused:
+            await _respond_refused(exchange, refused)
+        except Exception:
+            # Our own fault, not one that was asked for: said loudly, because uvicorn's voice is turned off.
+            logger.exception("the simulator failed on %s %s", exchange.method, exchange.path)
+            raise
+
+    async def _route(self, exchange: Exchange) -> None:
+        # Providers' base addresses differ (/v1, none, /compatible-mode/v1): any of them may be pointed here.
+        match exchange.method, exchange.path:
+            case "POST", path if path.endswith("/chat/completions"):
+                await self._chat(exchange)
+            case "GET", path if path.endswith("/models"):
+                model = {"id": MODEL, "object": "model", "created": 0, "owned_by": "simulated"}
+                await exchange.respond_json(200, {"object": "list", "data": [model]})
+            case "GET", "/health":
+                now = datetime.now(UTC).isoformat(timespec="milliseconds")
+                await exchange.respond_json(200, {"status": "healthy", "simulated": True, "timestamp": now})
+            case "GET", "/journal":
+                await exchange.respond_json(200, self._journal.as_json(_journal_query(exchange.query)))
+            case "DELETE", "/journal":
+                self._journal.clear()
+                await exchange.respond_json(200, self._journal.as_json(JournalQuery(limit=0)))
+            case "GET", "/control":
+                await exchange.respond_json(200, self._rules.control())
+            case "PUT", "/control":
+                self._rules.set_control(_json(await exchange.body()))
+                await exchange.respond_json(200, self._rules.control())
+            case "DELETE", "/control":
+                self._rules.clear()
+                await exchange.respond_json(200, self._rules.control())
+            case method, path:
+                raise RefusedError(f"Unknown request URL: {method} {path}.", status=404, code="unknown_url")
+
+    async def _chat(self, exchange: Exchange) -> None:
+        key = _bearer(exchange)
+        entry = self._journal.open(authorized=key is not None)
+        outcome = Outcome.CRASHED
+        try:
+            outcome = await self._answer(exchange, entry, key)
+        except ClientGoneError:
+            outcome = Outcome.DISCONNECTED
+            raise
+        except RefusedError as refused:
+            outcome, entry.status = Outcome.REFUSED, refused.status
+            raise
+        except BodyTooLargeError:
+            outcome, entry.status = Outcome.REFUSED, 413
+            raise
+        except asyncio.CancelledError:
+            outcome = Outcome.STOPPED
+            raise
+        finally:
+            self._journal.close(entry, outcome)
+
+    async def _answer(self, exchange: Exchange, entry: Entry, key: str | None) -> Outcome:
+        request = parse_request(await exchange.body())
+        conversation = Conversation(request.messages)
+        question, step = conversation.question, conversation.step
+        entry.model, entry.stream, entry.step = request.model, request.stream, step
+        entry.message, entry.message_hash = excerpt(question, key), message_hash(question)
+        entry.messages, entry.tools = len(request.messages), [tool.name for tool in request.tools]
+        behaviour = self._rules.decide(question, step)
+        entry.fault = behaviour.error or behaviour.fault
+
+        # Whatever holds calls back belongs here: the call is in the journal, and nothing was sent.
+        await exchange.pause(None if behaviour.fault is Fault.HANG else behaviour.delay)
+        if behaviour.error is not None or behaviour.status is not None:
+            entry.status = await deliver_refusal(exchange, behaviour)
+            return Outcome.FAILED
+        prompt = prompt_tokens(request)
+        self._check_context(prompt)
+
+        answer = Answer(request, reply_to(request, conversation, behaviour), behaviour, prompt)
+        entry.status, entry.finish_reason = 200, answer.finish_reason
+        entry.called = [call.name for call in answer.reply.calls]
+        entry.prompt_tokens, entry.completion_tokens = answer.usage.prompt, answer.usage.completion
+        await deliver(exchange, answer, behaviour, stream=request.stream)
+        return Outcome.BROKEN if behaviour.fault in _BROKEN else Outcome.ANSWERED
+
+    def _check_context(self, tokens: int) -> None:
+        if tokens > self._context_window:
+            raise RefusedError(
+                f"This model's maximum context length is {self._context_window} tokens. However, your messages "
+                f"resulted in {tokens} tokens. Please reduce the length of the messages.",
+                param="messages",
+                code="context_length_exceeded",
+            )
+
+
+async def _respond_refused(exchange: Exchange, refused: RefusedError) -> None:
+    await exchange.respond(refused.status, error_body(refused.message, refused.kind, refused.param, refused.code))
+
+
+def _bearer(exchange: Exchange) -> str | None:
+    scheme, _, key = (exchange.header(b"authorization") or "").partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _json(body: bytes) -> object:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise RefusedError("We could not parse the JSON body of your request.") from None
+
+
+def _journal_query(query: bytes) -> JournalQuery:
+    """`limit`, `since` and `match` of the journal's address; raises RefusedError for anything else."""
+    read = JournalQuery()
+    for name, values in parse_qs(query.decode("latin-1"), keep_blank_values=True).items():
+        value = values[-1]
+        if name == "match":
+            read = replace(read, match=value)
+        elif name == "limit" and value.isdecimal():
+            read = replace(read, limit=int(value))
+        elif name == "since" and value.isdecimal():
+            read = replace(read, since=int(value))
+        else:
+            raise RefusedError(f"The journal takes limit, since and match, not {name}={value}.", param=name)
+    return read

@@ -1,0 +1,121 @@
+"""Sends an answer the way the behaviour wants it: at its pace, or broken in its way."""
+
+import asyncio
+
+from loadtest.simulator.behaviour import Behaviour, Fault
+from loadtest.simulator.exchange import JSON, Exchange, Headers
+from loadtest.simulator.provider_errors import PROVIDER_ERRORS
+from loadtest.simulator.wire import Answer, error_body
+
+_SSE: Headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+_KINDS = {
+    401: ("authentication_error", "invalid_api_key"),
+    403: ("permission_error", None),
+    404: ("invalid_request_error", "model_not_found"),
+    408: ("timeout_error", None),
+    429: ("requests", "rate_limit_exceeded"),
+}
+_NOT_JSON = b'{"id": "chatcmpl-sim", "choices": [{"index": 0, "delta": {"content": "'
+_CUT_OFF = (Fault.HALF, Fault.BROKEN_STREAM, Fault.EARLY_END, Fault.STALL)
+
+
+async def deliver_refusal(exchange: Exchange, behaviour: Behaviour) -> int:
+    """Answers with the error that the behaviour names, a provider's own before a plain status; returns the status."""
+    if behaviour.error is not None:
+        error = PROVIDER_ERRORS[behaviour.error]
+        headers = list(error.headers)
+        if not any(name == b"content-type" for name, _ in headers):
+            headers.append(JSON)
+        status, body = error.status, error.body
+    else:
+        headers, status = [JSON], behaviour.status or 500
+        kind, code = _KINDS.get(status, ("server_error" if status >= 500 else "invalid_request_error", None))
+        body = error_body(f"Simulated error {status}, on demand.", kind, code=code)
+    if behaviour.retry_after is not None:
+        headers = [(name, value) for name, value in headers if name not in {b"retry-after", b"retry-after-ms"}]
+        headers.append((b"retry-after", f"{behaviour.retry_after:g}".encode()))
+    await exchange.respond(status, body, headers)
+    return status
+
+
+async def deliver(exchange: Exchange, answer: Answer, behaviour: Behaviour, *, stream: bool) -> None:
+    """Sends the answer; raises ClientGoneError when the client leaves before the end."""
+    if behaviour.fault is Fault.ERROR_BODY:
+        await exchange.respond(200, error_body("Simulated error under status 200.", "server_error", code="500"))
+    elif stream:
+        await _deliver_stream(exchange, answer, behaviour)
+    else:
+        await _deliver_whole(exchange, answer, behaviour)
+
+
+async def _deliver_whole(exchange: Exchange, answer: Answer, behaviour: Behaviour) -> None:
+    rate = behaviour.tokens_per_second
+    await exchange.pause(behaviour.first_token + (answer.usage.completion / rate if rate else 0))
+    body = answer.body()
+    fault = behaviour.fault
+    if fault is Fault.BROKEN_JSON:
+        await exchange.respond(200, body[: len(body) // 2])
+        return
+    if fault is not Fault.SLOW_DRIP and fault not in _CUT_OFF:
+        await exchange.respond(200, body)
+        return
+    await exchange.start(200, [JSON, (b"content-length", str(len(body)).encode())])
+    if fault is Fault.SLOW_DRIP:
+        await _drip(exchange, body, behaviour.drip)
+        await exchange.finish()
+        return
+    await exchange.write(body[: len(body) // 2])
+    if fault is Fault.STALL:
+        await exchange.pause(None)
+
+
+async def _deliver_stream(exchange: Exchange, answer: Answer, behaviour: Behaviour) -> None:
+    content, closing = answer.events()
+    fault = behaviour.fault
+    await exchange.start(200, _SSE)
+    if fault is Fault.SLOW_DRIP:
+        await _drip(exchange, b"".join(content + closing), behaviour.drip)
+        await exchange.finish()
+    elif fault in _CUT_OFF:
+        await _paced(exchange, content[: len(content) // 2 + 1], behaviour)
+        if fault is Fault.HALF:
+            await exchange.write(closing[0][: len(closing[0]) // 2])
+        elif fault is Fault.EARLY_END:
+            await exchange.finish()
+        elif fault is Fault.STALL:
+            await exchange.pause(None)
+    elif fault is Fault.BROKEN_JSON:
+        half = len(content) // 2 + 1
+        await _paced(exchange, [*content[:half], b"data: " + _NOT_JSON + b"\n\n", *content[half:]], behaviour)
+        await exchange.finish(b"".join(closing))
+    elif behaviour.first_token or behaviour.tokens_per_second:
+        await _paced(exchange, content, behaviour)
+        await exchange.finish(b"".join(closing))
+    else:
+        await exchange.finish(b"".join(content + closing))
+
+
+async def _paced(exchange: Exchange, events: list[bytes], behaviour: Behaviour) -> None:
+    """One event a token at the set pace; what is overdue goes together, so a busy process keeps the pace."""
+    clock = asyncio.get_running_loop().time
+    if not events:
+        return
+    await exchange.write(events[0])
+    await exchange.pause(behaviour.first_token)
+    rate = behaviour.tokens_per_second
+    if not rate:
+        await exchange.write(b"".join(events[1:]))
+        return
+    began = clock()
+    sent = 1
+    while sent < len(events):
+        await exchange.pause(began + (sent - 1) / rate - clock())
+        due = max(sent + 1, min(len(events), 2 + int((clock() - began) * rate)))
+        await exchange.write(b"".join(events[sent:due]))
+        sent = due
+
+
+async def _drip(exchange: Exchange, body: bytes, interval: float) -> None:
+    for index in range(len(body)):
+        await exchange.write(body[index : index + 1])
+        await exchange.pause(interval)

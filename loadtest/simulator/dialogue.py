@@ -1,0 +1,90 @@
+"""The small rule-driven model: messages and offered tools in, text or tool calls out. It computes nothing itself: a
+final text holds what the request's tool messages hold.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from loadtest.simulator import phrases
+from loadtest.simulator.behaviour import Behaviour, without_directives
+from loadtest.simulator.conversation import Conversation
+from loadtest.simulator.intents import Kind, asks_to_recall, find_needs, is_chinese
+from loadtest.simulator.request import ChatRequest, Tool
+from loadtest.simulator.toolbox import arguments_for, sample_arguments, tool_for
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    id: str
+    name: str
+    arguments: str  # JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Either text or calls."""
+
+    text: str = ""
+    calls: tuple[ToolCall, ...] = ()
+
+
+def reply_to(request: ChatRequest, conversation: Conversation, behaviour: Behaviour) -> Reply:
+    question = without_directives(conversation.question)
+    chinese = is_chinese(question)
+    results = conversation.results()
+    tools = [] if request.tool_choice == "none" else request.tools
+    if request.tool_choice not in {"auto", "none", "required"}:
+        tools = [tool for tool in tools if tool.name == request.tool_choice]
+
+    missing: list[Kind] = []
+    if behaviour.loop or behaviour.tool_calls is not None:
+        planned = _script(tools, behaviour, conversation.step)
+        if not tools:
+            return _say(phrases.nothing_to_call(chinese=chinese), chinese=chinese)
+    else:
+        planned, missing = _plan(question, tools)
+        planned = planned[len(results) :]
+        if not planned and not results and tools and request.tool_choice != "auto":
+            planned = [(tools[0], sample_arguments(tools[0]))]
+    if planned:
+        return Reply(calls=tuple(_call(tool, given) for tool, given in (planned if request.parallel else planned[:1])))
+
+    sentences = phrases.about_results(results, chinese=chinese) + phrases.about_missing(missing, chinese=chinese)
+    if not sentences and asks_to_recall(question):
+        earlier = [without_directives(text) for text in conversation.earlier]
+        sentences = [phrases.about_earlier(earlier, chinese=chinese)]
+    if not sentences:
+        sentences = [phrases.small_talk(question, chinese=chinese)]
+    return _say(("" if chinese else " ").join(sentences), chinese=chinese)
+
+
+def _plan(question: str, tools: list[Tool]) -> tuple[list[tuple[Tool, dict[str, Any]]], list[Kind]]:
+    """All calls that the message needs, and the kinds of tool that are needed but not offered."""
+    planned = []
+    missing: dict[Kind, None] = {}
+    for need in find_needs(question):
+        tool = tool_for(need.kind, tools)
+        if tool is None:
+            missing[need.kind] = None
+        else:
+            planned.append((tool, arguments_for(need, tool)))
+    return planned, list(missing)
+
+
+def _script(tools: list[Tool], behaviour: Behaviour, step: int) -> list[tuple[Tool, dict[str, Any]]]:
+    """One call a step, for ever or for so many steps, whatever the message says."""
+    if not tools or not (behaviour.loop or step <= (behaviour.tool_calls or 0)):
+        return []
+    tool = tool_for(Kind.CALCULATOR, tools) or tools[0]
+    return [(tool, sample_arguments(tool, step))]
+
+
+def _call(tool: Tool, arguments: dict[str, Any]) -> ToolCall:
+    return ToolCall(f"call_{os.urandom(12).hex()}", tool.name, orjson.dumps(arguments).decode())
+
+
+def _say(text: str, *, chinese: bool) -> Reply:
+    return Reply(phrases.MARK[chinese] + text)

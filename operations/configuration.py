@@ -1,0 +1,100 @@
+"""Settings as the operator's commands read them: what is wrong with one is told as key, value and remedy."""
+
+import difflib
+import hashlib
+from pathlib import Path
+
+from dotenv import dotenv_values
+from pydantic import AliasChoices, SecretStr, ValidationError
+from pydantic_settings import BaseSettings
+
+from core_config import ROOT, ConfigurationError, Settings, resolve_active_model
+from operations.errors import CommandError
+
+
+def load() -> Settings:
+    """The settings of the environment and `.env`. CommandError: each bad key, its value unless secret, why."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(_problem(str(found["loc"][0]), found["input"], found["msg"]) for found in error.errors())
+    except UnicodeDecodeError:
+        problems = f"{ROOT / '.env'} is not UTF-8 text"
+    raise CommandError(f"{problems}. Correct it in the environment or in {ROOT / '.env'}.")
+
+
+def variable_names() -> dict[str, tuple[str, ...]]:
+    """By field, the environment variables that set it, the documented one first."""
+    names = {}
+    for field, info in Settings.model_fields.items():
+        alias = info.validation_alias
+        choices = alias.choices if isinstance(alias, AliasChoices) else [field.upper()]
+        names[field] = tuple(str(choice) for choice in choices)
+    return names
+
+
+def misspelt() -> list[str]:
+    """A warning for each name in `.env` that is no setting but nearly one. Others may be a provider's: no word."""
+    known = [name for names in variable_names().values() for name in names]
+    env_file = ROOT / ".env"
+    warnings = []
+    for name in dotenv_values(env_file) if env_file.exists() else {}:
+        near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.85)
+        if near and name.upper() not in known:
+            warnings.append(f"{env_file} sets {name}, which is no setting; did you mean {near[0]}?")
+    return warnings
+
+
+def check(settings: Settings) -> None:
+    """CommandError when these settings cannot work together, before anything is started."""
+    if not settings.gateway_is_local and not settings.has_api_keys:
+        raise CommandError(
+            f"GATEWAY_HOST={settings.gateway_host} is open to others and there are no API keys, so anybody could use "
+            "it. Make a key (manage.py keys new NAME) and set API_KEYS, or leave GATEWAY_HOST at 127.0.0.1."
+        )
+    try:
+        if settings.has_api_keys:
+            from gateway.auth import KeyRing  # noqa: PLC0415 not a part of every command's start-up
+
+            KeyRing(settings)
+    except ConfigurationError as error:
+        raise CommandError(str(error)) from None
+    active_model(settings)
+
+
+def active_model(settings: Settings) -> str:
+    try:
+        return resolve_active_model(settings)
+    except ConfigurationError as error:
+        raise CommandError(str(error)) from None
+
+
+def redis_source(settings: Settings) -> str | None:
+    """Tells whether two settings mean the same Redis: None for the private one, else a hash of its address."""
+    return None if settings.redis_url is None else hashlib.sha256(settings.redis_url.encode()).hexdigest()
+
+
+def gateway_url(settings: Settings) -> str:
+    """Where this machine reaches the gateway."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(settings.gateway_host, settings.gateway_host)  # noqa: S104 compared, not bound
+    host = host.strip("[]")
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.gateway_port}"
+
+
+class _Place(BaseSettings):
+    """VAR_DIR alone, so that a bad value elsewhere keeps nobody from `stop` and `logs`."""
+
+    model_config = Settings.model_config
+    var_dir: Path = Path("var")
+
+
+def var_dir() -> Path:
+    return ROOT / _Place().var_dir.expanduser()
+
+
+def _problem(location: str, value: object, message: str) -> str:
+    field = next((name for name, names in variable_names().items() if location.upper() in (name.upper(), *names)), "")
+    shown = location.upper() if not field else variable_names()[field][0]
+    info = Settings.model_fields.get(field)
+    secret = info is None or SecretStr in getattr(info.annotation, "__args__", ()) or field in ("redis_url", "api_keys")
+    return f"{shown}{'' if secret else f'={value}'}: {message.removeprefix('Value error, ')}"

@@ -1,0 +1,134 @@
+"""The `.venv` that every command runs in: made from `requirements.lock` when missing or stale, then entered.
+
+Standard library only: it runs before anything is installed. What it says goes to stderr, for `status --json | …`.
+
+An interrupted install is never taken for a finished one: `FINISHED` is written last and removed before anything
+changes, and a `.venv` without it is made anew. Two first runs wait for each other through a lock on the project's
+directory; the installer inherits it, so that it holds for as long as an installer still writes, even when the
+`manage.py` that started it was killed.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from operations import install
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+LOCK = ROOT / "requirements.lock"
+FINISHED = VENV / "longhaul.finished"  # "<sha256 of the lock> <Python's version>"
+UNFINISHED = VENV / "longhaul.unfinished"
+
+
+def enter(arguments: Sequence[str]) -> None:
+    """Returns when this process runs in an up-to-date `.venv`; otherwise makes it and runs `manage.py` again in it.
+
+    Exits 1 with one sentence when it cannot, 130 on Ctrl-C.
+    """
+    try:
+        if _is_current():
+            if _inside():
+                return
+        else:
+            with _alone():
+                if not _is_current():  # another first run may have made it while this one waited
+                    _make()
+    except install.InstallError as error:
+        _give_up(f"{error}", 1)
+    except OSError as error:
+        _give_up(f"cannot make {VENV}: {error}. Mend that and run the same command again.", 1)
+    except KeyboardInterrupt:
+        _give_up("interrupted; the same command starts the installation anew.", 130)
+    manage = str(ROOT / "manage.py")
+    os.execv(PYTHON, [str(PYTHON), manage, *arguments])  # noqa: S606 no shell is wanted
+
+
+def _give_up(sentence: str, code: int) -> NoReturn:
+    print(f"manage.py: {sentence}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _inside() -> bool:
+    return VENV.exists() and Path(sys.prefix).samefile(VENV)
+
+
+def _version() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _is_current() -> bool:
+    try:
+        lock, version = FINISHED.read_text().split()
+    except (OSError, ValueError):
+        return False
+    # The machine's Python may have been upgraded under the environment: only a process inside can tell.
+    same_python = version == _version() or not _inside()
+    return same_python and lock == _lock_hash() and os.access(PYTHON, os.X_OK)
+
+
+def _lock_hash() -> str:
+    return hashlib.sha256(LOCK.read_bytes()).hexdigest()
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    descriptor = os.open(ROOT, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say("another manage.py is installing; waiting for it ...")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.set_inheritable(descriptor, True)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _make() -> None:
+    begun = time.monotonic()
+    _clear()
+    base = getattr(sys, "_base_executable", sys.executable)
+    packages = install.count_packages(LOCK)
+    _say(f"Longhaul: installing {packages} pinned packages into {VENV} (Python {_version()}, once) ...")
+    if not PYTHON.exists():
+        install.make_venv(base, VENV)
+    installer = install.sync(PYTHON, LOCK, packages)
+    partial = FINISHED.with_suffix(".partial")
+    with partial.open("w") as file:
+        file.write(f"{_lock_hash()} {_version()}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    UNFINISHED.unlink()
+    partial.rename(FINISHED)
+    _say(f"Longhaul: installed with {installer} in {time.monotonic() - begun:.0f} s.")
+
+
+def _clear() -> None:
+    """Leaves a `.venv` that is marked unfinished: the finished but stale one to bring up to date, else an empty one."""
+    if VENV.is_symlink() or VENV.exists():
+        ours = VENV.is_dir() and (FINISHED.exists() or UNFINISHED.exists() or not any(VENV.iterdir()))
+        if VENV.is_symlink() or not ours:
+            raise install.InstallError(
+                f"{VENV} was not made by manage.py. Move it away and run the same command again, "
+                "or set LONGHAUL_NO_VENV=1 to use the Python that you run manage.py with."
+            )
+        usable = FINISHED.exists() and not UNFINISHED.exists() and os.access(PYTHON, os.X_OK)
+        if not (usable and FINISHED.read_text().split()[1:] == [_version()]):
+            shutil.rmtree(VENV)
+    VENV.mkdir(exist_ok=True)
+    UNFINISHED.touch()
+    FINISHED.unlink(missing_ok=True)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

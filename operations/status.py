@@ -1,0 +1,161 @@
+"""What runs: processes, queue, workers, Redis, model.
+
+Exit codes: 0 running and ready, 1 running but not as it should, 3 not running.
+"""
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import time
+from typing import Any
+
+import httpx
+import psutil
+
+from core_config import Settings, load_registry
+from operations import configuration, redis_check, runstate, terminal
+from operations.errors import CommandError
+from taskstore.connection import connect
+from taskstore.store import TaskStore
+
+NOT_RUNNING = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    var_dir = configuration.var_dir()
+    state = runstate.running(var_dir)
+    if state is None:
+        print(json.dumps({"running": False}) if arguments.json else f"Longhaul is not running (VAR_DIR {var_dir}).")
+        return NOT_RUNNING
+    report = gather(configuration.load(), state)
+    if arguments.json:
+        print(json.dumps(report, indent=2))
+    else:
+        show(report)
+    return 0 if report["ready"] and not report["problems"] else 1
+
+
+def gather(settings: Settings, state: runstate.RunState) -> dict[str, Any]:
+    """All that `status` knows, for JSON: times in seconds, memory in bytes. `problems` is empty when all is well."""
+    problems = []
+    if state.phase != "running":
+        problems.append(f"it is {state.phase}")
+    url = state.redis_url if state.redis_is_private else settings.redis_address
+    redis: dict[str, Any] = {"url": state.redis_url, "private": state.redis_is_private}
+    queue: dict[str, Any] | None = None
+    try:
+        facts = redis_check.check(url)
+        redis |= {"version": facts.version, "memory_bytes": facts.memory_bytes, "durability": facts.durability}
+        queue = asyncio.run(_overview(settings, url))
+    except CommandError as error:
+        problems.append(str(error))
+    except Exception as error:  # noqa: BLE001 a store that fails in any way is a fact to report
+        problems.append(f"the queue cannot be read: {error}")
+    ready, answer = _ready(state.gateway_url)
+    if not ready:
+        problems.append(f"{state.gateway_url}/ready says: {answer}")
+    processes = [_process(record, state.token) for record in (state.supervisor, *state.processes)]
+    problems += [f"{found['name']} is down ({found['ended']})" for found in processes if not found["alive"]]
+    return {
+        "running": True,
+        "ready": ready,
+        "problems": problems,
+        "gateway": state.gateway_url,
+        "model": state.model,
+        "simulated": _is_simulated(settings, state.model),
+        "redis": redis,
+        "queue": queue,
+        "workers": queue.pop("workers") if queue else None,
+        "processes": processes,
+        "var_dir": str(settings.var_dir),
+    }
+
+
+def show(report: dict[str, Any]) -> None:
+    print(f"Longhaul {'is ready' if report['ready'] else 'is NOT ready'} at {report['gateway']}")
+    for problem in report["problems"]:
+        print(f"  ! {problem}")
+    simulated = "  SIMULATED: answers are made up, no language model runs" if report["simulated"] else ""
+    print(f"Model   {report['model']}{simulated}")
+    redis = report["redis"]
+    whose = "private" if redis["private"] else "yours"
+    print(f"Redis   {redis['url']} ({whose})", end="")
+    print(f", {redis['version']}, {terminal.megabytes(redis['memory_bytes'])}" if "version" in redis else "")
+    if "durability" in redis:
+        print(f"        {redis['durability']}")
+    if report["queue"]:
+        print("Queue   " + ", ".join(f"{count} {name}" for name, count in report["queue"].items()))
+    print()
+    terminal.table(
+        ("PROCESS", ">PID", ">UP", ">MEMORY", ">RESTARTS"),
+        [
+            (
+                found["name"] + (" (ending)" if found["retiring"] else ""),
+                str(found["pid"]),
+                terminal.duration(found["uptime_s"]) if found["alive"] else "down",
+                terminal.megabytes(found["memory_bytes"]),
+                str(found["restarts"]),
+            )
+            for found in report["processes"]
+        ],
+    )
+    if report["workers"] is not None:
+        print()
+        terminal.table(
+            ("WORKER", "HOST", ">PID", ">SLOTS", "VERSION", ">SEEN"),
+            [
+                (
+                    found["id"],
+                    found["host"],
+                    str(found["pid"]),
+                    str(found["slots"]),
+                    found["version"],
+                    f"{found['last_seen_ms'] / 1000:.1f} s ago",
+                )
+                for found in report["workers"]
+            ],
+        )
+
+
+async def _overview(settings: Settings, url: str) -> dict[str, Any]:
+    async with connect(url) as client:
+        return dataclasses.asdict(await TaskStore(client, settings).overview())
+
+
+def _ready(url: str) -> tuple[bool, str]:
+    try:
+        with httpx.Client(trust_env=False, timeout=5) as client:
+            response = client.get(f"{url}/ready")
+    except httpx.HTTPError as error:
+        return False, str(error) or type(error).__name__
+    return response.status_code == httpx.codes.OK, f"{response.status_code} {response.text[:200]}"
+
+
+def _process(record: runstate.ProcessRecord, token: str) -> dict[str, Any]:
+    alive, memory = runstate.is_ours(record, token), None
+    if alive:
+        try:
+            memory = psutil.Process(record.pid).memory_info().rss
+        except psutil.Error:
+            alive = False
+    return {
+        "name": record.name,
+        "role": record.role,
+        "pid": record.pid,
+        "alive": alive,
+        "uptime_s": round(time.time() - record.created, 1) if alive else 0.0,
+        "memory_bytes": memory,
+        "restarts": record.restarts,
+        "ended": record.ended,
+        "retiring": record.retiring,
+    }
+
+
+def _is_simulated(settings: Settings, model: str) -> bool:
+    config = load_registry(settings).get(model)
+    return config is not None and config.simulated

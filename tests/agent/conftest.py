@@ -1,0 +1,85 @@
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+from agent.meter import Meter
+from agent.run_context import StepListener
+from agent.runner import AgentRunner
+from agent.work import AgentWork, Turn
+from core_config import MODEL_REGISTRY, SIMULATOR, ModelConfig, Settings
+from tests.agent.scripted_provider import ScriptedProvider, scripted_provider
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key, setting or proxy of the machine reaches a test."""
+    kept = ("PATH", "HOME", "TMPDIR", "LANG", "PYTEST_", "COVERAGE_", "NO_PROXY", "no_proxy", "LITELLM_", "AIOHTTP_")
+    for name in os.environ:
+        if not name.startswith((*kept, "EXPERIMENTAL_OPENAI")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def provider() -> Iterator[ScriptedProvider]:
+    with scripted_provider() as running:
+        yield running
+
+
+PointAt = Callable[..., None]
+
+
+class Bench:
+    """A runner on the scripted provider, and what its last run left."""
+
+    def __init__(self, provider: ScriptedProvider) -> None:
+        self.provider = provider
+        self.meter = Meter()
+        self._runners: list[AgentRunner] = []
+        self._current: AgentRunner | None = None
+
+    def configure(self, **settings: object) -> AgentRunner:
+        values = {"simulator_port": self.provider.port, "model_timeout_seconds": 20, **settings}
+        self._current = AgentRunner(Settings(_env_file=None, **values))
+        self._runners.append(self._current)
+        return self._current
+
+    async def run(
+        self,
+        message: str = "hello",
+        *,
+        model: str = SIMULATOR,
+        agent: str = "default",
+        history: tuple[Turn, ...] = (),
+        on_step: StepListener | None = None,
+    ) -> str:
+        runner = self._current or self.configure()
+        self.meter = Meter()
+        work = AgentWork(task_id="t1", message=message, model=model, agent=agent, history=history)
+        return await runner.run(work, self.meter, on_step=on_step)
+
+    async def close(self) -> None:
+        for runner in self._runners:
+            await runner.close()
+
+
+@pytest.fixture
+async def bench(provider: ScriptedProvider) -> AsyncIterator[Bench]:
+    bench = Bench(provider)
+    yield bench
+    await bench.close()
+
+
+@pytest.fixture
+def point_at(provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch) -> PointAt:
+    """Points a shipped entry at the scripted provider and gives it a key. Before the runner is made."""
+
+    def point(name: str, *, path: str = "/v1", **changes: object) -> None:
+        entry = MODEL_REGISTRY[name]
+        url = f"http://127.0.0.1:{provider.port}{path}"
+        changed = ModelConfig.model_validate({**entry.model_dump(), "base_url": url, **changes})
+        monkeypatch.setitem(MODEL_REGISTRY, name, changed)
+        if changed.api_key_env:
+            monkeypatch.setenv(changed.api_key_env, f"sk-test-{changed.api_key_env.lower()}-1f2e3d4c5b6a")
+
+    return point

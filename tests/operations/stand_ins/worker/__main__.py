@@ -1,0 +1,41 @@
+"""A program in the worker's place: it reports to the real store and claims tasks, but never finishes one."""
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+from core_config import Settings
+from taskstore.connection import connect
+from taskstore.records import WorkerInfo
+from taskstore.store import TaskStore
+
+
+async def work(worker_id: str) -> None:
+    settings = Settings()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    me = WorkerInfo(worker_id, socket.gethostname(), os.getpid(), "stand-in", 2, 0)
+    number = 0
+    async with connect(settings.redis_address) as client:
+        store = TaskStore(client, settings)
+        while not stop.is_set():
+            number += 1
+            await store.renew(me, [])
+            await store.claim(worker_id, number, room=2, extra=0, models={"Simulator": None})
+            await asyncio.sleep(0.1)
+
+
+sys.stderr.write("the stand-in worker speaks\n")
+if os.environ.get("WORKER_HAS_CHILD"):
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+if os.environ.get("WORKER_IS_DEAF"):
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+if os.environ.get("WORKER_BREAKS"):
+    sys.exit("the stand-in worker breaks, as it was told to")
+parser = argparse.ArgumentParser()
+parser.add_argument("--id", required=True)
+asyncio.run(work(parser.parse_args().id))

@@ -1,0 +1,54 @@
+"""Ten thousand tasks in the queue, every slot taken: who gets in all the same."""
+
+import asyncio
+import time
+import uuid
+
+from core_config import Settings
+from taskstore.connection import connect
+from taskstore.records import NewTask
+from taskstore.store import TaskStore
+
+QUEUED = 10_000
+
+
+async def _queue(settings: Settings) -> TaskStore:
+    client = connect(settings.redis_address)
+    store = TaskStore(client, settings)
+    for _ in range(QUEUED // 100):
+        await asyncio.gather(
+            *(
+                store.submit(
+                    NewTask(
+                        task_id=uuid.uuid4().hex, caller="local", message="[[delay=20]] hold", model="Simulator",
+                        share="local",
+                    )
+                )
+                for _ in range(100)
+            )
+        )  # fmt: skip
+    until = time.monotonic() + 20
+    while (await store.overview()).running < settings.worker_concurrency:
+        assert time.monotonic() < until
+        await asyncio.sleep(0.05)
+    return store
+
+
+async def test_chat_starts_at_once_in_an_extra_slot(make_system, redis_server):
+    prefix = f"f{uuid.uuid4().hex[:6]}:"
+    system = make_system(
+        REDIS_URL=redis_server.url, KEY_PREFIX=prefix, WORKER_CONCURRENCY="5", DRAIN_SECONDS="0"
+    ).start()
+    settings = Settings(redis_url=redis_server.url, key_prefix=prefix, worker_concurrency=5)
+    store = await _queue(settings)
+    answer = await asyncio.to_thread(system.http.post, "/chat", json={"message": "Compute 2 * 21"})
+    assert answer.status_code == 200, answer.text
+    assert "42" in answer.json()["output"]
+    overview = await store.overview()
+    assert overview.running == 5
+    assert overview.queued == QUEUED - 5
+    chat = await store.get(answer.json()["task_id"])
+    assert chat.queued_ms is not None
+    assert chat.queued_ms < 1000  # at once; the held ones would have taken 20 s
+    assert await store.audit() == []
+    await store.redis.aclose()

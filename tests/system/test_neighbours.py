@@ -1,0 +1,78 @@
+"""Copies beside each other, other people's Redis, and proxies that lead nowhere."""
+
+import socket
+import subprocess
+from contextlib import closing
+from typing import Any
+
+import pytest
+import redis
+
+from operations.embedded_redis import find_server, server_arguments
+from tests.conftest import free_port
+
+
+def test_two_copies_with_default_settings_never_run_each_others_tasks(make_system):
+    one, two = make_system().start(), make_system().start()
+    assert one.status()["redis"]["url"] != two.status()["redis"]["url"]
+    task_id = one.submit("Compute 1 + 1")
+    assert one.final(task_id)["status"] == "success"
+    assert two.http.get(f"/task/{task_id}").status_code == 404
+    two.manage("stop")
+    assert one.ask("Compute 2 + 2")["status"] == "success"
+
+
+def test_two_prefixes_on_one_redis_do_not_see_each_other(make_system, redis_server):
+    one = make_system(REDIS_URL=redis_server.url, KEY_PREFIX="one:", WORKER_CONCURRENCY="2").start()
+    two = make_system(REDIS_URL=redis_server.url, KEY_PREFIX="two:", WORKER_CONCURRENCY="2").start()
+    tasks = [(one, one.submit("Compute 1 + 1")) for _ in range(10)] + [(two, two.submit("hello")) for _ in range(10)]
+    for owner, task_id in tasks:
+        assert owner.final(task_id)["status"] == "success"
+        other = two if owner is one else one
+        assert other.http.get(f"/task/{task_id}").status_code == 404
+    with closing(redis.Redis.from_url(redis_server.url, decode_responses=True)) as client:
+        names = set(client.scan_iter(count=1000))
+    assert {name.split(":")[0] for name in names if name.startswith(("one:", "two:", "lh:"))} == {"one", "two"}
+    assert one.manage("stop").returncode == 0
+    with closing(redis.Redis.from_url(redis_server.url)) as client:
+        assert client.ping()  # a Redis that was given is not ours to stop
+
+
+def test_a_foreign_redis_on_6379_is_left_alone(make_system, tmp_path):
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", 6379)) == 0:
+            pytest.skip("something else already listens on 6379 here; this test brings its own")
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    foreign = subprocess.Popen([str(find_server()), *server_arguments(6379, folder)], stdout=subprocess.DEVNULL)
+    try:
+        system = make_system().start()
+        assert system.ask("Compute 1 + 1")["status"] == "success"
+        with closing(redis.Redis(port=6379)) as client:
+            assert client.dbsize() == 0
+            stats: Any = client.info("stats")
+            assert stats["total_connections_received"] == 1
+    finally:
+        foreign.terminate()
+        foreign.wait()
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+def test_loopback_never_goes_through_a_proxy(make_system, scheme):
+    nowhere = f"{scheme}://127.0.0.1:{free_port()}"
+    proxies = {name: nowhere for upper in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (upper, upper.lower())}
+    system = make_system(**proxies).start()
+    assert "18959" in system.ask("Compute (123 * 456 + 789) / 3")["result"]
+    assert system.manage("ask", "Compute 1 + 1").returncode == 0
+    assert system.manage("smoke").returncode == 0
+
+
+def test_everything_at_an_uncommon_place(make_system, tmp_path):
+    """Four processes, VAR_DIR elsewhere, a path with spaces and letters beyond ASCII."""
+    place = tmp_path / "wo anders ü"
+    system = make_system(VAR_DIR=str(place), GATEWAY_PROCESSES="2", WORKER_PROCESSES="2").start()
+    names = {process["name"] for process in system.status()["processes"]}
+    assert {"gateway-1", "gateway-2", "worker-1", "worker-2"} <= names
+    assert system.ask("Compute 1 + 1")["status"] == "success"
+    assert (place / "logs").is_dir()
+    assert not (system.folder / "var").exists()

@@ -1,0 +1,40 @@
+"""What the import contract in pyproject.toml cannot say."""
+
+import ast
+import tomllib
+
+from core_config import ROOT, VERSION
+
+OURS = {"agent", "gateway", "loadtest", "monitoring", "operations", "taskstore", "worker"}
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name.split(".")[0] for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield (node.module or "").split(".")[0]
+
+
+def test_core_config_imports_nothing_of_ours():
+    assert not OURS & set(imported(ROOT / "core_config.py"))
+
+
+def test_pickle_is_imported_nowhere():
+    for part in OURS:
+        for path in (ROOT / part).rglob("*.py"):
+            assert not {"pickle", "cloudpickle", "dill", "shelve", "marshal"} & set(imported(path)), path
+
+
+def test_only_core_config_reads_the_environment():
+    """Commands hand an environment on to children, and monitoring must see prometheus-client's own variable."""
+    allowed = {"operations", "monitoring"}
+    for part in OURS - allowed:
+        for path in (ROOT / part).rglob("*.py"):
+            text = path.read_text()
+            assert "os.getenv" not in text, path
+            assert "environ.get" not in text, path
+
+
+def test_the_version_is_one():
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION

@@ -1,0 +1,86 @@
+"""A worker process whose agent does what the task's message says. Run by the tests as a program of its own.
+
+Messages: `say TEXT`, `clock` (answers its monotonic clock, ns), `sleep SECONDS`, `hold PATH` (until the file exists),
+`block SECONDS` (the event loop itself), `swallow PATH` (a hold that ignores its cancellation), `raise NAME`, `spend`
+(tokens, then a hold for ever), `surrogate`, `large BYTES`, `die` (the process).
+"""
+
+import asyncio
+import builtins
+import os
+import sys
+import time
+from pathlib import Path
+
+import uvloop
+
+from agent.errors import AgentError, ErrorCode
+from agent.meter import Meter, TokenUsage
+from agent.work import AgentWork
+from core_config import Settings
+from monitoring.logs import setup_logging
+from monitoring.tracing import Tracing
+from taskstore.records import WorkerInfo
+from worker.engine import Engine
+from worker.executor import Executor
+
+
+async def until(path: str) -> None:
+    while not Path(path).exists():
+        await asyncio.sleep(0.01)
+
+
+class ScriptedRunner:
+    async def run(self, work: AgentWork, meter: Meter, *, callbacks: object = ()) -> str:
+        verb, _, rest = work.message.partition(" ")
+        match verb:
+            case "say":
+                return rest or work.task_id
+            case "clock":
+                return str(time.monotonic_ns())
+            case "sleep":
+                await asyncio.sleep(float(rest))
+            case "hold":
+                await until(rest)
+            case "block":
+                time.sleep(float(rest))
+            case "swallow":
+                while not Path(rest).exists():
+                    try:
+                        await until(rest)
+                    except asyncio.CancelledError:
+                        continue
+            case "raise":
+                error = getattr(builtins, rest, None)
+                raise error("planted") if error else AgentError(ErrorCode[rest.upper()], "planted detail")
+            case "spend":
+                meter.model_calls = 1
+                usage = TokenUsage(10, 5, 15, 0, 0)
+                meter.answered(model=work.model, simulated=False, usage=usage, cost_usd=0.01, text="so far")
+                await until("/nonexistent")
+            case "die":
+                os._exit(9)
+            case "surrogate":
+                return "half \ud800 pair"
+            case "large":
+                return "x" * int(rest)
+        return "done"
+
+
+async def hook(ctx: dict[object, object]) -> None:
+    raise RuntimeError("a hook of arq's that raises")
+
+
+def main() -> None:
+    settings = Settings(_env_file=None)
+    setup_logging(settings, "worker")
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = WorkerInfo(sys.argv[1], "test", os.getpid(), "test", settings.worker_concurrency, 0)
+    models = {"M": None, "Few": 2}
+    hooks = {"on_job_start": hook, "on_job_end": hook, "after_job_end": hook} if "hooks" in sys.argv else {}
+    Engine(settings, Executor(ScriptedRunner(), Tracing(settings)), worker, models, **hooks).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""`python -m worker`: one worker in the foreground. Ctrl-C or SIGTERM drains it; a second one releases at once."""
+
+import argparse
+import asyncio
+import os
+import secrets
+import socket
+import sys
+from typing import Any
+
+import uvloop
+from pydantic import ValidationError
+
+from core_config import VERSION, ConfigurationError, Settings, api_key_of, keep_loopback_off_proxies, load_registry
+from monitoring.logs import setup_logging
+from monitoring.tracing import Tracing
+from taskstore.records import WorkerInfo
+
+EXIT_CONFIGURATION = 2
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
+    parser.add_argument("--id", help="this worker's name; made up from host and process id unless given")
+    options = parser.parse_args()
+    try:
+        settings = Settings()
+        registry = load_registry(settings)
+        models = {name: model.max_concurrency for name, model in registry.items()}
+        keys = [key for key in map(api_key_of, registry.values()) if key]
+    except (ConfigurationError, ValidationError) as error:
+        sys.stderr.write(f"The configuration does not work: {error}\n")
+        return EXIT_CONFIGURATION
+    setup_logging(settings, "worker", secrets=keys)
+    keep_loopback_off_proxies()
+
+    # not before the settings are known to work: these take seconds to load
+    from agent.runner import AgentRunner  # noqa: PLC0415
+    from worker.engine import Engine  # noqa: PLC0415
+    from worker.executor import Executor  # noqa: PLC0415
+
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    host, pid = socket.gethostname(), os.getpid()
+    worker_id = options.id or f"{host}-{pid}-{secrets.token_hex(4)}"
+    runner, tracing = AgentRunner(settings), Tracing(settings)
+
+    async def close(ctx: dict[Any, Any]) -> None:  # noqa: ARG001  arq's signature
+        await runner.close()
+        await tracing.close()
+
+    engine = Engine(
+        settings,
+        Executor(runner, tracing),
+        WorkerInfo(worker_id, host, pid, VERSION, settings.worker_concurrency, 0),
+        models,
+        on_shutdown=close,
+    )
+    engine.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""One attempt at one task: the claim, its time, and why it was told to stop."""
+
+import asyncio
+from enum import StrEnum
+
+from taskstore.records import Claim
+
+
+class Stop(StrEnum):
+    """Why an attempt was ended from outside. A field, set by whoever stops it: never guessed from CancelledError."""
+
+    TIMEOUT = "timeout"
+    """It ran for ATTEMPT_TIMEOUT_SECONDS."""
+    DEADLINE = "deadline"
+    """Its task's deadline passed."""
+    CANCEL = "cancel"
+    """Somebody asked for the task's cancel."""
+    LOST = "lost"
+    """Its lease is gone: another worker may run the task, and this one writes nothing more."""
+    DRAIN = "drain"
+    """The worker is stopping: the task goes back to the queue unspent."""
+
+
+class Attempt:
+    """The first reason to stop counts, save that a lost lease outweighs all."""
+
+    def __init__(self, claim: Claim, timeout_s: float) -> None:
+        self.claim = claim
+        left_s = float("inf") if claim.left_ms is None else claim.left_ms / 1000
+        self.timeout_s = min(timeout_s, left_s)
+        self.timeout_means = Stop.DEADLINE if left_s < timeout_s else Stop.TIMEOUT
+        self._stopped: Stop | None = None
+        self.stopping = asyncio.Event()
+
+    def stop(self, why: Stop) -> None:
+        """Asks the attempt to end; harmless when it has."""
+        if self._stopped is None or why is Stop.LOST:
+            self._stopped = why
+        self.stopping.set()
+
+    def stopped(self) -> Stop | None:
+        """Why it was told to stop; None while it was not."""
+        return self._stopped

@@ -1,0 +1,114 @@
+"""Runs one attempt to its end: an answer, an exception, or a reason to stop."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from langchain_core.callbacks import BaseCallbackHandler
+
+from agent.errors import AgentError
+from agent.meter import Meter
+from agent.work import AgentWork, Turn
+from monitoring.tracing import Tracing
+from taskstore.error_codes import ErrorCode
+from taskstore.records import Claim, Settlement
+
+from .attempt import Attempt, Stop
+from .outcome import Answered, Ending, Raised, settlement
+
+GIVE_UP_S = 1.0
+"""How long a cancelled run may take to end. One that swallows its cancellation is settled without waiting for it."""
+
+log = logging.getLogger(__name__)
+
+
+class Runner(Protocol):
+    """What runs an agent: agent.runner.AgentRunner, or a benchmark's own."""
+
+    async def run(self, work: AgentWork, meter: Meter, *, callbacks: Sequence[BaseCallbackHandler] = ()) -> str: ...
+
+
+class Executor:
+    def __init__(self, runner: Runner, tracing: Tracing, dice: random.Random | None = None) -> None:
+        self._runner = runner
+        self._tracing = tracing
+        self._dice = dice or random.Random()  # noqa: S311  jitter is no secret
+        self._stray: set[asyncio.Task[str | BaseException]] = set()
+
+    async def run(self, attempt: Attempt) -> Settlement | None:
+        """What becomes of the task; None when the lease was lost. Raises nothing but its own cancellation."""
+        meter = Meter()
+        ending = await self._ending(attempt, meter)
+        if isinstance(ending, Raised) and not is_expected(ending.error):
+            about = {"task": attempt.claim.task_id, "attempt": attempt.claim.attempt}
+            log.error("attempt_failed", extra=about, exc_info=ending.error)
+        return settlement(attempt, ending, meter, self._dice)
+
+    async def _ending(self, attempt: Attempt, meter: Meter) -> Ending:
+        if why := attempt.stopped():
+            return why
+        run = asyncio.create_task(self._guarded(attempt.claim, meter), name=f"agent:{attempt.claim.task_id}")
+        stopping = asyncio.create_task(attempt.stopping.wait())
+        try:
+            await asyncio.wait({run, stopping}, timeout=attempt.timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if not run.done():
+                attempt.stop(attempt.timeout_means)  # counts only when nobody else had a reason
+                run.cancel()
+                await asyncio.wait({run}, timeout=GIVE_UP_S)
+        finally:
+            stopping.cancel()
+            self._leave(run, attempt.claim)
+        if attempt.stopped() is Stop.LOST:
+            return Stop.LOST
+        if run.done() and not run.cancelled():
+            result = run.result()
+            if isinstance(result, str):
+                return Answered(result)  # finished just before it was stopped: the work is done and paid for
+            if attempt.stopped() is None:
+                return Raised(result)
+        return attempt.stopped() or Raised(asyncio.CancelledError("the run cancelled itself"))
+
+    async def _guarded(self, claim: Claim, meter: Meter) -> str | BaseException:
+        """Every exception as a value: a SystemExit that leaves an asyncio task would end the whole event loop."""
+        try:
+            names = self._tracing.metadata(
+                session_id=claim.session_id, user_id=claim.user_id, tags=[claim.agent, claim.model]
+            )
+            work = work_of(claim, names)
+            return await self._runner.run(work, meter, callbacks=self._tracing.callbacks(claim.task_id))
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001
+            return error
+
+    def _leave(self, run: "asyncio.Task[str | BaseException]", claim: Claim) -> None:
+        if not run.done():
+            run.cancel()
+            log.warning("run_will_not_end", extra={"task": claim.task_id, "attempt": claim.attempt})
+            self._stray.add(run)  # asyncio holds tasks weakly
+            run.add_done_callback(self._stray.discard)
+
+
+def is_expected(error: BaseException) -> bool:
+    """Whether it is the provider's or the agent's named failure, of which the record says all there is to say."""
+    return isinstance(error, AgentError) and error.code != ErrorCode.INTERNAL
+
+
+def work_of(claim: Claim, names: Mapping[str, Any]) -> AgentWork:
+    """`names` name the trace. What a client calls so in its own metadata does not: it could name another's session."""
+    history: list[Turn] = []
+    for turn in claim.history:
+        history += [Turn(role="user", text=turn.message), Turn(role="assistant", text=turn.answer)]
+    own = {key: value for key, value in claim.metadata.items() if not key.startswith("langfuse_")}
+    return AgentWork(
+        task_id=claim.task_id,
+        message=claim.message,
+        model=claim.model,
+        agent=claim.agent,
+        user_id=claim.user_id,
+        session_id=claim.session_id,
+        history=tuple(history),
+        metadata={**own, **names},
+    )

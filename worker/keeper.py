@@ -1,0 +1,135 @@
+"""Keeps the leases: a thread of its own renews them every third of a lease, however busy the event loop is.
+
+A heartbeat on a busy loop starves, and its tasks run twice; one that never stops would keep the tasks of a hung worker
+for ever. So the thread renews only while the loop has moved within LOOP_STALL_SECONDS. And it tells the worker to end
+its runs when no renewal was accepted for a whole lease, by the monotonic clock: another worker may have them by then.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from core_config import Settings
+from taskstore.connection import connect
+from taskstore.errors import StoreUnavailable
+from taskstore.records import WorkerInfo
+from taskstore.store import TaskStore
+
+from .attempt import Stop
+from .outage import Outage
+
+TICK_S = 0.25
+
+log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """`hold` and `drop` tasks from the event loop's thread; `on_stop(task id, fence, why)` is called there too."""
+
+    def __init__(
+        self, settings: Settings, worker: WorkerInfo, on_stop: Callable[[str, int, Stop], None], outage: Outage
+    ) -> None:
+        self._settings = settings
+        self._worker = worker
+        self._on_stop = on_stop
+        self._outage = outage
+        self._every_s = settings.lease_seconds / 3
+        self._held: dict[str, tuple[int, float]] = {}
+        self._lock = threading.Lock()
+        self._ticked = time.monotonic()
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._ticker: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def start(self) -> None:
+        if self._thread is None:
+            self._loop = asyncio.get_running_loop()
+            self._ticker = asyncio.create_task(self._tick(), name="ticker")
+            self._thread = threading.Thread(target=lambda: asyncio.run(self._renew_for_ever()), name="keeper")
+            self._thread.daemon = True  # a thread that waits for Redis must not hold up an exit
+            self._thread.start()
+
+    async def stop(self) -> None:
+        if self._thread is not None and self._ticker is not None:
+            self._ending.set()
+            await asyncio.to_thread(self._thread.join, 5)
+            self._ticker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._ticker
+            self._thread = None
+
+    def hold(self, task_id: str, fence: int) -> None:
+        """From now on the task's lease is renewed; its claim, just made, gave it the first."""
+        with self._lock:
+            self._held[task_id] = (fence, time.monotonic())
+
+    def drop(self, task_id: str, fence: int) -> None:
+        with self._lock:
+            if self._held.get(task_id, (0, 0.0))[0] == fence:
+                del self._held[task_id]
+
+    async def _tick(self) -> None:
+        while True:
+            self._ticked = time.monotonic()
+            await asyncio.sleep(TICK_S)
+
+    async def _renew_for_ever(self) -> None:
+        redis = connect(self._settings.redis_address)
+        store = TaskStore(redis, self._settings)
+        try:
+            while not self._ending.is_set():
+                began = time.monotonic()
+                await self._renew(store)
+                left_s = self._every_s - (time.monotonic() - began)
+                self._ending.wait(max(left_s, 0.01))
+        finally:
+            with contextlib.suppress(Exception):
+                await redis.aclose()
+
+    async def _renew(self, store: TaskStore) -> None:
+        stalled_s = time.monotonic() - self._ticked
+        if stalled_s > self._settings.loop_stall_seconds:
+            log.error("loop_stalled", extra={"seconds": round(stalled_s, 1), "effect": "leases are not renewed"})
+            return
+        with self._lock:
+            held = {task_id: fence for task_id, (fence, _) in self._held.items()}
+        sent = time.monotonic()
+        try:
+            words = await store.renew(self._worker, held.items())
+        except StoreUnavailable as error:
+            self._outage.goes_on(error, "renewing")
+            self._fence_self()
+            return
+        except Exception:
+            log.exception("renew_failed")
+            return
+        for task_id, word in words.items():
+            fence = held[task_id]
+            if word == "lost":
+                self._tell(task_id, fence, Stop.LOST)
+                continue
+            with self._lock:
+                if self._held.get(task_id, (0, 0.0))[0] == fence:
+                    self._held[task_id] = (fence, sent)
+            if word == "cancel":
+                self._tell(task_id, fence, Stop.CANCEL)
+
+    def _fence_self(self) -> None:
+        """Tasks whose last accepted renewal is a lease ago may be running elsewhere by now."""
+        now = time.monotonic()
+        with self._lock:
+            late = [
+                (task_id, fence)
+                for task_id, (fence, renewed) in self._held.items()
+                if now - renewed > self._settings.lease_seconds
+            ]
+        for task_id, fence in late:
+            self._tell(task_id, fence, Stop.LOST)
+
+    def _tell(self, task_id: str, fence: int, why: Stop) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._on_stop, task_id, fence, why)

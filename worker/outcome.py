@@ -1,0 +1,97 @@
+"""What becomes of a task after an attempt: the one place that decides. Pure."""
+
+import random
+from dataclasses import dataclass
+
+from agent.errors import AgentError
+from agent.meter import Meter
+from taskstore.error_codes import ErrorCode
+from taskstore.records import SettleKind, Settlement, TokenUsage
+
+from .attempt import Attempt, Stop
+from .backoff import delay_ms
+
+MAX_OUTPUT_BYTES = 1_048_576
+"""Largest answer that is stored; a Redis value should stay under a megabyte or so."""
+MAX_PARTIAL_CHARS = 65_536
+
+INTERNAL = "The agent failed for a reason of its own; the worker's log has it under this task's id."
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    error: BaseException
+
+
+Ending = Answered | Raised | Stop
+
+
+def settlement(attempt: Attempt, ending: Ending, meter: Meter, dice: random.Random) -> Settlement | None:
+    """What to write, or None when this worker may write nothing more."""
+    match ending:
+        case Stop.LOST:
+            return None
+        case Answered(text) if len(encoded(text)) > MAX_OUTPUT_BYTES:
+            error = f"The answer is larger than {MAX_OUTPUT_BYTES} bytes; `partial` holds its beginning."
+            return _settle(attempt, "fail", meter, code=ErrorCode.OUTPUT_TOO_LARGE, error=error, partial=text)
+        case Answered(text):
+            return _settle(attempt, "success", meter, result=text)
+        case Raised(AgentError(transient=True) as error):
+            delay = delay_ms(error.code, attempt.claim.retries, error.retry_after, dice)
+            return _settle(attempt, "retry", meter, code=error.code, error=error.detail, delay=delay)
+        case Raised(AgentError() as error):
+            return _settle(attempt, "fail", meter, code=error.code, error=error.detail)
+        case Raised():
+            return _settle(attempt, "fail", meter, code=ErrorCode.INTERNAL, error=INTERNAL)
+        case Stop.TIMEOUT:
+            error = f"The attempt ran into its time limit of {attempt.timeout_s:g} s."
+            return _settle(attempt, "fail", meter, code=ErrorCode.ATTEMPT_TIMEOUT, error=error)
+        case Stop.DEADLINE:
+            error = "The task did not finish before its deadline."
+            return _settle(attempt, "fail", meter, code=ErrorCode.DEADLINE_EXCEEDED, error=error)
+        case Stop.CANCEL:
+            return _settle(attempt, "cancelled", meter)
+        case Stop.DRAIN:
+            return _settle(attempt, "release", meter)
+
+
+def _settle(
+    attempt: Attempt,
+    kind: SettleKind,
+    meter: Meter,
+    *,
+    result: str | None = None,
+    code: str | None = None,
+    error: str | None = None,
+    partial: str | None = None,
+    delay: int = 0,
+) -> Settlement:
+    unfinished = partial or meter.partial
+    return Settlement(
+        task_id=attempt.claim.task_id,
+        fence=attempt.claim.fence,
+        kind=kind,
+        result=None if result is None else clean(result),
+        partial=None if result is not None or not unfinished else clean(unfinished[:MAX_PARTIAL_CHARS]),
+        error=None if error is None else clean(error),
+        error_code=None if code is None else str(code),
+        delay_ms=delay,
+        answered_by=meter.model,
+        simulated=meter.simulated,
+        usage=TokenUsage.of(meter.usage.as_dict()) if meter.model_calls else None,
+        cost_usd=meter.cost_usd,
+    )
+
+
+def encoded(text: str) -> bytes:
+    """UTF-8 of a text that a model wrote: unpaired surrogates, which no encoding takes, become question marks."""
+    return text.encode("utf-8", "replace")
+
+
+def clean(text: str) -> str:
+    return encoded(text).decode()
