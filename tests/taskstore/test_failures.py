@@ -1,5 +1,7 @@
 """Redis away, paused, full or read-only: the verb says so, nothing is half written, and nothing is sent twice."""
 
+import asyncio
+import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -153,3 +155,19 @@ async def test_a_broken_script_or_key_is_a_bug_and_says_so(store: TaskStore, con
     await contents.client.set(contents.prefix + "live", "not a sorted set")
     with pytest.raises(ResponseError, match="WRONGTYPE"):
         await store.submit(TASK)
+
+
+async def test_a_disk_that_takes_no_snapshot_is_full_storage(
+    private_server: RedisServer, private_store: TaskStore
+) -> None:
+    """Redis then refuses every write with MISCONF."""
+    client: Any = private_store.redis
+    shutil.rmtree(private_server.folder)  # where its snapshots go
+    await client.config_set("save", "3600 1")
+    await client.bgsave()
+    async with asyncio.timeout(10):
+        while (await client.info("persistence"))["rdb_last_bgsave_status"] != "err":
+            await asyncio.sleep(0.02)
+    with pytest.raises(StorageFull, match="MISCONF|RDB"):
+        await private_store.submit(TASK)
+    assert await client.dbsize() == 0

@@ -4,11 +4,12 @@ from math import inf
 
 import pytest
 
+from taskstore.records import Settlement
 from taskstore.store import TaskStore
 
 from .edges import joined, sweep, swept
 from .edges_others import behind_clock, rescued
-from .state import Contents, ZSet
+from .state import Contents, ZSet, changed
 from .test_sweep import swept_to
 from .worlds import World, blocked, ready, retrying, running, success, waiting
 from .worlds import swept as half_a_second_ago
@@ -88,4 +89,19 @@ async def test_a_stray_entry_never_brings_a_final_task_back_to_life(
     found = await contents.snapshot()
     assert index not in found
     assert found["task:t1"] == {name: str(value) for name, value in before["task:t1"].items()}
+    assert await store.audit() == []
+
+
+async def test_a_stray_entry_of_a_session_is_passed_over(store: TaskStore, contents: Contents) -> None:
+    """`t9` has ended, yet stands first among those that wait for the session: the end of `t0` lets in `t1`."""
+    now = await contents.clock()
+    before = changed(blocked(now), {"blocked:alice:s": ZSet(t9=1.0)})
+    before |= {"task:t9": success(now)["task:t1"], "gone": ZSet({"t9 alice": now + 60_000})}
+    before["caller:alice"]["t9"] = now
+    before["ttl"] = {"task:t9": 60_000}
+    await contents.seed(before)
+    assert await store.settle([Settlement(task_id="t0", fence=1, kind="success", result="x")]) == ["ok"]
+    found = await contents.snapshot()
+    assert (found["task:t9"]["status"], found["task:t9"]["at"]) == ("success", "")
+    assert found["ready:M:b"] == {"t1": 2.0}
     assert await store.audit() == []

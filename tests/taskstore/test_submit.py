@@ -112,6 +112,14 @@ async def test_a_key_lives_as_long_as_its_record(audited: TaskStore, contents: C
     assert (await audited.submit(new("t2", idempotency_key="key"))).status == Status.CANCELLED
 
 
+async def test_a_replayed_tasks_key_lives_on_with_it(audited: TaskStore, contents: Contents) -> None:
+    await audited.submit(new("t1", idempotency_key="key"))
+    await audited.claim("w1", 1, room=1, extra=0, models={"M": None})
+    await audited.settle([Settlement(task_id="t1", fence=1, kind="fail", error_code="internal")])
+    await audited.replay("t1")
+    assert await contents.client.pttl(contents.prefix + "idem:alice:key") == -1
+
+
 async def test_a_key_whose_record_is_gone_is_a_new_tasks(audited: TaskStore, contents: Contents) -> None:
     await contents.client.set(contents.prefix + "idem:alice:key", "t0 abc", px=5_000)
     assert (await audited.submit(new("t1", idempotency_key="key", body_sha256="other"))).created
