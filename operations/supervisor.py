@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -94,6 +95,8 @@ class Supervisor:
         environment = {**os.environ, "REDIS_URL": self.redis_url, "PYTHONUNBUFFERED": "1"}
         if self.simulator_port is not None:
             environment["SIMULATOR_PORT"] = str(self.simulator_port)
+        if self.settings.gateway_processes > 1:  # else each would answer /metrics with its own counts
+            environment.setdefault("PROMETHEUS_MULTIPROC_DIR", str(self.var_dir / "metrics"))
         return environment
 
     def choose_model(self, settings: Settings) -> None:
@@ -130,6 +133,8 @@ class Supervisor:
 
     async def _start(self) -> None:
         self.listener = ports.listen(self.settings.gateway_host, self.settings.gateway_port)
+        shutil.rmtree(self.var_dir / "metrics", ignore_errors=True)  # counts of processes that are gone
+        (self.var_dir / "metrics").mkdir()
         self.choose_model(self.settings)
         if self.redis_source is None:
             await self._start_redis()

@@ -168,6 +168,6 @@ async def test_a_disk_that_takes_no_snapshot_is_full_storage(
     async with asyncio.timeout(10):
         while (await client.info("persistence"))["rdb_last_bgsave_status"] != "err":
             await asyncio.sleep(0.02)
-    with pytest.raises(StorageFull, match="MISCONF|RDB"):
+    with pytest.raises(StorageFull, match=r"MISCONF|RDB"):
         await private_store.submit(TASK)
     assert await client.dbsize() == 0
