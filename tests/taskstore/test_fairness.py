@@ -234,3 +234,10 @@ async def test_a_claim_says_when_the_next_task_is_due_and_an_earlier_one_rings(
     await schedule("t3", 30_000)
     assert await contents.client.exists(bell)
     assert (await audited.claim("w1", 3, room=1, extra=0, models=ANY)).next_due_ms == pytest.approx(30_000, abs=1500)
+
+
+@pytest.mark.parametrize("kind", Kind)
+async def test_a_bell_that_is_passed_on_holds_one_token(kind: Kind, audited: TaskStore, contents: Contents) -> None:
+    for _ in range(2):
+        await audited.ring(kind)
+        await contents.check({f"bell:{kind.value}": ["1"]})
