@@ -37,6 +37,9 @@ ANY_CALLER = "*"
 CLAIM_LIMIT = 100
 """Most tasks that one claim takes, so that no script holds Redis for long."""
 
+SWEEP_LIMIT = 100
+"""Most of each kind that one sweep takes; a sweep that took so many may have left more."""
+
 
 class TaskStore:
     def __init__(self, redis: Redis, settings: Settings) -> None:
@@ -154,7 +157,7 @@ class TaskStore:
 
         `dead` names a worker that is known to have ended: its tasks are rescued without waiting for their leases.
         """
-        flat = await self._scripts.run("sweep", dead)
+        flat = await self._scripts.run("sweep", dead, SWEEP_LIMIT)
         return {name: int(count) for name, count in zip(flat[::2], flat[1::2], strict=True)}
 
     # -- the operator's

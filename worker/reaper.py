@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from taskstore.errors import StoreUnavailable
-from taskstore.store import TaskStore
+from taskstore.store import SWEEP_LIMIT, TaskStore
 
 from .outage import Outage
 from .role import Role
@@ -22,6 +22,7 @@ class Reaper(Role):
 
     async def _loop(self) -> None:
         while True:
+            counts: dict[str, int] = {}
             try:
                 counts = await self._store.sweep()
             except StoreUnavailable as error:
@@ -33,4 +34,5 @@ class Reaper(Role):
                 found = {name: count for name, count in sorted(counts.items()) if count and name != "forgotten"}
                 if found:
                     log.warning("swept", extra=found)
-            await asyncio.sleep(EVERY_S)
+            # a sweep takes a bounded number of each kind: while there is as much as that, there may be more
+            await asyncio.sleep(0 if SWEEP_LIMIT in counts.values() else EVERY_S)

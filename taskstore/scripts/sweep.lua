@@ -1,9 +1,9 @@
--- sweep: rescues, expires and forgets what is due, at most LIMIT of each. Every process sends it; it needs no leader.
--- ARGV: 2 id of a worker that is known to be dead, or ''
+-- sweep: rescues, expires and forgets what is due, at most a limit of each. Every process sends it; it needs no leader.
+-- ARGV: 2 id of a worker that is known to be dead, or '', 3 most of each kind
 -- Returns {'rescued', n, 'expired', n, 'forgotten', n, 'placed', n, 'granted', n}
 -- Event: status retrying, failed or cancelled
-local dead_worker = ARGV[2]
-local LIMIT, GAP_MS, OVERDUE_MS = 100, 3000, 30000
+local dead_worker, LIMIT = ARGV[2], tonumber(ARGV[3])
+local GAP_MS, OVERDUE_MS = 3000, 30000
 local counts = { rescued = 0, expired = 0, forgotten = 0, placed = 0, granted = 0 }
 
 local lanes = call('SMEMBERS', P .. 'lanes')

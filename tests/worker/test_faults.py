@@ -5,6 +5,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -13,6 +14,7 @@ from taskstore.connection import connect
 from taskstore.store import TaskStore
 from tests.conftest import RedisServer
 from tests.worker.conftest import eventually, new_task
+from worker.reaper import EVERY_S
 
 
 async def test_a_killed_workers_task_is_finished_by_another(store, tmp_path, start_worker, ended, running):
@@ -229,3 +231,19 @@ def test_stock_arq_says_which_command_to_use():
     )
     assert arq.returncode != 0
     assert "python -m worker" in arq.stderr
+
+
+async def test_a_crowd_of_expired_tasks_is_swept_in_one_go(store, start_worker):
+    """More than one sweep takes; at a hundred each half second the last would be gone only after two."""
+    for _ in range(450):
+        await store.submit(new_task(model="Nobody's", deadline_ms=1))
+    worker = start_worker()
+
+    async def gone() -> bool:
+        return await store.redis.zcard(store.keys.live()) == 0
+
+    await eventually(gone)
+    swept = [line.split()[0] for line in worker.said().splitlines() if "swept expired=" in line]
+    assert len(swept) == 5
+    first, last = (datetime.fromisoformat(swept[at]) for at in (0, -1))
+    assert last - first < timedelta(seconds=4 * EVERY_S)  # they did not wait for each other's turn
