@@ -29,6 +29,9 @@ def connection_options(*, blocking: bool = False) -> dict[str, Any]:
         "socket_keepalive": True,
         "decode_responses": True,
         "encoding_errors": "replace",
+        # two round trips for each new connection, to tell Redis the name of a library
+        "lib_name": None,
+        "lib_version": None,
         # once, and soon: whoever asked knows better how long it is worth waiting for Redis
         "retry": Retry(ConstantBackoff(RECONNECT_AFTER_S), 1, supported_errors=failures),
     }

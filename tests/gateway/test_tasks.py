@@ -153,7 +153,10 @@ async def test_a_final_task_cannot_be_cancelled(client: httpx.AsyncClient, worke
 
 async def test_a_submit_is_one_round_trip(client: httpx.AsyncClient, settings: Settings):
     await submitted(client)  # the first one also loads the script
-    with redis.Redis.from_url(settings.redis_address) as server, server.monitor() as monitor:
+    with (
+        redis.Redis.from_url(settings.redis_address, lib_name=None, lib_version=None) as server,
+        server.monitor() as monitor,
+    ):
         await submitted(client)
         server.echo("the end")
         seen: list[dict[str, Any]] = []
