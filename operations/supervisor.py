@@ -46,6 +46,7 @@ class Supervisor:
     def __init__(self, settings: Settings, token: str) -> None:
         self.settings = settings
         self.var_dir: Path = settings.var_dir
+        self.counts = settings.var_dir / "metrics"  # of the gateways together
         self.token = token
         self.phase: runstate.Phase = "starting"
         self.failure = ""
@@ -96,7 +97,7 @@ class Supervisor:
         if self.simulator_port is not None:
             environment["SIMULATOR_PORT"] = str(self.simulator_port)
         if self.settings.gateway_processes > 1:  # else each would answer /metrics with its own counts
-            environment.setdefault("PROMETHEUS_MULTIPROC_DIR", str(self.var_dir / "metrics"))
+            environment.setdefault("PROMETHEUS_MULTIPROC_DIR", str(self.counts))
         return environment
 
     def choose_model(self, settings: Settings) -> None:
@@ -133,8 +134,8 @@ class Supervisor:
 
     async def _start(self) -> None:
         self.listener = ports.listen(self.settings.gateway_host, self.settings.gateway_port)
-        shutil.rmtree(self.var_dir / "metrics", ignore_errors=True)  # counts of processes that are gone
-        (self.var_dir / "metrics").mkdir()
+        shutil.rmtree(self.counts, ignore_errors=True)  # of processes that are gone, after a power cut
+        self.counts.mkdir()
         self.choose_model(self.settings)
         if self.redis_source is None:
             await self._start_redis()
@@ -170,6 +171,7 @@ class Supervisor:
         if self.listener is not None:
             self.listener.close()  # new connections are refused at once and not left waiting in its queue
         await self.fleet.stop_all()
+        shutil.rmtree(self.counts, ignore_errors=True)
         for chore in self._chores:
             chore.cancel()
         if self.failure:
