@@ -51,7 +51,7 @@ _SEARCH = re.compile(
 )
 _QUOTES = " \t\"'“”‘’「」《》"
 
-_ADDRESS = re.compile(r"\b[a-z]{2,10}://[^\s<>\"'`，。、）】」]+", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?<![a-z])[a-z]{2,10}://[^\s<>\"'`，。、）】」]+", re.IGNORECASE)
 
 # In backquotes, or from a keyword in capitals to the end of the message: "select a book" is no SQL.
 _VERBS = r"(?:SELECT|WITH|VALUES|EXPLAIN|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|ATTACH|PRAGMA|VACUUM)\s"
