@@ -17,11 +17,13 @@ from typing import Any, Final
 from urllib.parse import quote
 
 MAX_SQL_CHARS: Final = 10_000
-MAX_VALUE_BYTES: Final = 1_000_000
+MAX_VALUE_BYTES: Final = 250_000
 """Of any value, read or computed: a longer one ends the query."""
 MAX_COLUMNS: Final = 100
 LOCK_SECONDS: Final = 1.0
 """How long a query waits for a writer."""
+MAX_AT_ONCE: Final = 8
+"""Queries of this process: one row may hold MAX_COLUMNS values of MAX_VALUE_BYTES, in SQLite and again in Python."""
 
 _LIMITS: Final = {
     sqlite3.SQLITE_LIMIT_LENGTH: MAX_VALUE_BYTES,
@@ -40,6 +42,7 @@ _REFUSED_FUNCTIONS: Final = frozenset(
     {"load_extension", "fts3_tokenizer", "printf", "format", "json_patch", "jsonb_patch"}
 )
 _STEPS_BETWEEN_LOOKS: Final = 1000
+_SLOTS: Final = threading.BoundedSemaphore(MAX_AT_ONCE)
 
 
 class QueryError(Exception):
@@ -114,7 +117,7 @@ def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
 
 @contextmanager
 def _guarded(file: Path, seconds: float) -> Iterator[sqlite3.Connection]:
-    with _opened(file) as connection:
+    with _slot(seconds), _opened(file) as connection:
         for limit, value in _LIMITS.items():
             connection.setlimit(limit, value)
         _replace_slow_functions(connection)
@@ -122,6 +125,16 @@ def _guarded(file: Path, seconds: float) -> Iterator[sqlite3.Connection]:
         connection.set_authorizer(_authorize)
         with _stopping(connection, seconds):
             yield connection
+
+
+@contextmanager
+def _slot(seconds: float) -> Iterator[None]:
+    if not _SLOTS.acquire(timeout=seconds):
+        raise QueryError("Too many queries run just now. Try again.")
+    try:
+        yield
+    finally:
+        _SLOTS.release()
 
 
 @contextmanager
@@ -201,8 +214,9 @@ def _words(error: Exception, seconds: float) -> str:
 
 
 def _replace_slow_functions(connection: sqlite3.Connection) -> None:
-    """SQLite's own take time with the product of their arguments' lengths, up to 7 s a call at a megabyte each, and no
-    interrupt is seen within a call. Python's grow with the sum.
+    """SQLite's own take time with the product of their arguments' lengths: a third of a second a call at
+    MAX_VALUE_BYTES, and no interrupt is seen before the row is done, which may hold a hundred calls. Python's grow with
+    the sum.
     """
     for name, count, function in (
         ("instr", 2, _instr),

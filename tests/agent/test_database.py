@@ -2,11 +2,13 @@
 
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from langchain_core.tools import StructuredTool, ToolException
 
+from agent import read_only_sqlite
 from agent.meter import Meter
 from agent.read_only_sqlite import query
 from agent.runner import AgentRunner
@@ -157,11 +159,11 @@ REFUSED = {
     "SELECT 1; SELECT 2": "Only one statement",
     "SELECT 1; DROP TABLE orders": "Only one statement",
     "SELECT 1;; SELECT 2": "Only one statement",
-    "SELECT zeroblob(2000000000)": "longer than 1000000 bytes",
-    "SELECT randomblob(100000000)": "longer than 1000000 bytes",
-    "SELECT hex(zeroblob(600000))": "longer than 1000000 bytes",
-    "SELECT replace(hex(zeroblob(400000)), '0', 'xxxx')": "longer than 1000000 bytes",
-    "SELECT group_concat(a.status || b.status || a.status) FROM orders a, orders b": "longer than 1000000",
+    "SELECT zeroblob(2000000000)": "longer than 250000 bytes",
+    "SELECT randomblob(100000000)": "longer than 250000 bytes",
+    "SELECT hex(zeroblob(600000))": "longer than 250000 bytes",
+    "SELECT replace(hex(zeroblob(100000)), '0', 'xxxx')": "longer than 250000 bytes",
+    "SELECT group_concat(a.status || b.status || a.status) FROM orders a, orders b": "longer than 250000",
     "SELECT * FROM custmers": "Did you mean customers? Tables: customers, order_items",
     "SELECT nam FROM customers": "Did you mean name? Columns: category, city",
     "SELECT c.nam FROM customers c": "Did you mean name? Columns:",
@@ -204,17 +206,31 @@ def test_an_endless_query_is_stopped(sql: str) -> None:
 
 
 @pytest.mark.parametrize("expression", [
-    "instr(zeroblob(999000), CAST(zeroblob(499000) || x'31' AS BLOB))",
-    "instr(hex(zeroblob(499000)), hex(zeroblob(249000)) || '1')",
-    "replace(hex(zeroblob(499000)), hex(zeroblob(249000)) || '1', '')",
-    "trim(hex(zeroblob(250000)), replace(hex(zeroblob(249000)), '0', '1') || '0')",
-    "hex(zeroblob(400000)) LIKE '%0%0%0%0%0%0%0%0%0%0%1'",
+    "instr(zeroblob(249000-{n}), CAST(zeroblob(124000) || x'31' AS BLOB))",
+    "instr(hex(zeroblob(124000-{n})), hex(zeroblob(62000)) || '1')",
+    "replace(hex(zeroblob(124000-{n})), hex(zeroblob(62000)) || '1', '')",
+    "trim(hex(zeroblob(124000-{n})), hex(zeroblob(62000)) || '1')",
+    "hex(zeroblob(124000-{n})) LIKE '%0%0%0%0%0%0%0%0%0%0%1'",
 ])  # fmt: skip
-def test_no_single_call_takes_long(expression: str) -> None:
-    """Twenty calls in a row, between which nothing can interrupt: with SQLite's own functions this took minutes."""
+def test_no_single_row_takes_long(expression: str) -> None:
+    """A hundred different calls in one row, which nothing interrupts: SQLite's own functions take half a minute."""
+    calls = [f"length({expression.format(n=n)})" for n in range(100)]
     started = time.thread_time()
-    ask(f"SELECT length({') + length('.join([expression] * 20)})", database_timeout_seconds=30)
-    assert time.thread_time() - started < 20
+    ask(f"SELECT {' + '.join(calls)}", database_timeout_seconds=60, tool_timeout_seconds=60)
+    assert time.thread_time() - started < 12
+
+
+def test_only_so_many_queries_run_at_once() -> None:
+    for _ in range(read_only_sqlite.MAX_AT_ONCE):
+        assert read_only_sqlite._SLOTS.acquire(timeout=10)
+    try:
+        assert refused("SELECT 1", database_timeout_seconds=0.1) == "Too many queries run just now. Try again."
+    finally:
+        for _ in range(read_only_sqlite.MAX_AT_ONCE):
+            read_only_sqlite._SLOTS.release()
+    refused("SELEKT")  # a failed one gives its place back too
+    with ThreadPoolExecutor(3 * read_only_sqlite.MAX_AT_ONCE) as threads:
+        assert all("[42]" in told for told in threads.map(ask, ["SELECT 42"] * 100))
 
 
 def test_the_replaced_functions_answer_as_sqlites_own(tmp_path: Path) -> None:
@@ -246,8 +262,8 @@ def test_a_large_result_and_large_cells_are_cut() -> None:
     assert len(told) < MAX_ANSWER_CHARS + 200
     assert told.endswith("rows; there are more.")
     assert told.count("[") == 16
-    told = ask("SELECT hex(zeroblob(400000)), hex(zeroblob(400000))")
-    assert told.count("… (800000 characters)") == 2
+    told = ask("SELECT hex(zeroblob(100000)), hex(zeroblob(100000))")
+    assert told.count("… (200000 characters)") == 2
     assert len(told) < 3000
     wide = ask(f"SELECT {', '.join(['hex(zeroblob(499))'] * 60)}")
     assert len(wide) < 20_000

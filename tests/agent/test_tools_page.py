@@ -77,6 +77,7 @@ def test_the_limits_are_the_codes() -> None:
         f"{database.MAX_ANSWER_CHARS:,} characters together, {database.MAX_CELL_CHARS:,} a cell",
         f"{read_only_sqlite.MAX_COLUMNS} columns",
         f"| a value | {read_only_sqlite.MAX_VALUE_BYTES:,} bytes",
+        f"| at once | {read_only_sqlite.MAX_AT_ONCE} queries",
         f"waits {read_only_sqlite.LOCK_SECONDS:g} s",
     ):
         assert said in PAGE

@@ -33,7 +33,7 @@ def query(sql: str) -> tuple[str, dict[str, str]]:
         ("SELECT count(*) FROM orders", [query("SELECT count(*) FROM orders")]),
         ("Run SELECT 1 + 1; SELECT 2", [query("SELECT 1 + 1; SELECT 2")]),
         ("Please run `select 6 * 7` and compute 2+2", [query("select 6 * 7"), calculate("2+2")]),
-        ("Run:\n```sql\nWITH a AS (SELECT 1)\nSELECT * FROM a\n```\nOk?", [query("WITH a AS (SELECT 1)\nSELECT * FROM a")]),
+        ("Run:\n```sql\nWITH a AS (SELECT 1)\nTABLE a\n```\nOk?", [query("WITH a AS (SELECT 1)\nTABLE a")]),
         ("DROP TABLE orders", [query("DROP TABLE orders")]),
         ("Select a book from the shelf", []),
         ("The `name` of the rose", []),
