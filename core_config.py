@@ -104,6 +104,22 @@ class Settings(BaseSettings):
     )
     searxng_url: str | None = Field(None, description="SearXNG server of the search tool, with JSON answers enabled.")
     tavily_api_key: SecretStr | None = Field(None, description="Tavily key of the search tool.")
+    fetch_enabled: bool = Field(
+        False, description="Gives agents the fetch tool, which reads public web pages that users and models name."
+    )
+    fetch_allow_http: bool = Field(False, description="Lets fetch read http:// addresses too, not only https://.")
+    fetch_allow_hosts: str | None = Field(
+        None,
+        description="Hosts of your own that fetch may read although they are private, as `host[:port],…`; over http "
+        "too. Everybody who may submit a task can read them.",
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        description="Database of the database tool, read only: sqlite:///file under the project or sqlite:////absolute "
+        "path. Everybody who may submit a task can read all of it.",
+    )
+    database_timeout_seconds: float = Field(5, gt=0, description="Longest query of the database tool.")
+    database_max_rows: int = Field(100, ge=1, description="Most rows that one query of the database tool answers.")
 
     simulator_port: int | None = Field(
         None,
@@ -142,6 +158,27 @@ class Settings(BaseSettings):
                 raise ValueError(f"no time zone is called {name!r}; use a name such as Europe/Berlin") from None
         return name
 
+    @field_validator("fetch_allow_hosts")
+    @classmethod
+    def _readable_hosts(cls, text: str | None) -> str | None:
+        for entry in (text or "").split(","):
+            if entry.strip() and not _HOST_AND_PORT.fullmatch(entry.strip()):
+                raise ValueError(
+                    f"{entry.strip()!r} is no host or host:port; write names or addresses without http://, "
+                    "IPv6 in brackets, separated by commas"
+                )
+        return text
+
+    @cached_property
+    def trusted_fetch_hosts(self) -> frozenset[tuple[str, int | None]]:
+        """FETCH_ALLOW_HOSTS as (host in lower case without brackets, port or None for 80 and 443)."""
+        entries = [_HOST_AND_PORT.fullmatch(entry.strip()) for entry in (self.fetch_allow_hosts or "").split(",")]
+        return frozenset(
+            (entry["host"].strip("[]").lower(), int(entry["port"]) if entry["port"] else None)
+            for entry in entries
+            if entry
+        )
+
     @cached_property
     def redis_address(self) -> str:
         """The Redis of a process that was started by hand or got REDIS_URL from `manage.py start`."""
@@ -154,6 +191,33 @@ class Settings(BaseSettings):
     @property
     def gateway_is_local(self) -> bool:
         return is_loopback(self.gateway_host)
+
+
+_HOST_AND_PORT = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\])(?::(?P<port>\d{1,5}))?")
+
+
+def database_file(settings: Settings) -> Path | None:
+    """The SQLite file that DATABASE_URL names; None when it is unset. Raises ConfigurationError, without the URL's
+    content: another database's URL holds a password.
+    """
+    if settings.database_url is None:
+        return None
+    scheme, separator, rest = settings.database_url.get_secret_value().partition(":///")
+    if not separator or scheme != "sqlite":
+        scheme = scheme.partition(":")[0]
+        if scheme.partition("+")[0] in ("postgres", "postgresql"):
+            raise ConfigurationError(
+                "DATABASE_URL names a Postgres database, which the database tool cannot read yet: only SQLite. "
+                "Use sqlite:///path, or unset it."
+            )
+        raise ConfigurationError(
+            "DATABASE_URL is no address of an SQLite file. Write sqlite:///path for one under the project, "
+            "sqlite:////path for an absolute one, or unset it."
+        )
+    path = ROOT / Path(rest).expanduser()
+    if not path.is_file():
+        raise ConfigurationError(f"DATABASE_URL: there is no file {path}. Correct the path, or unset it.")
+    return path
 
 
 def is_loopback(host: str) -> bool:

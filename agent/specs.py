@@ -7,8 +7,8 @@ from pathlib import Path
 from langchain_core.tools import StructuredTool
 
 from agent.errors import AgentError, ErrorCode
-from agent.tools import calculator, get_time, search
-from core_config import Settings
+from agent.tools import calculator, database, fetch, get_time, search
+from core_config import Settings, database_file
 
 PROMPTS = Path(__file__).parent / "prompts"
 
@@ -22,10 +22,12 @@ class AgentSpec:
 
 
 def _default(settings: Settings) -> AgentSpec:
-    return AgentSpec(
-        prompt=(PROMPTS / "default.md").read_text(encoding="utf-8"),
-        tools=(calculator.build(), get_time.build(settings), search.build(settings)),
-    )
+    tools = [calculator.build(), get_time.build(settings), search.build(settings)]
+    if settings.fetch_enabled:
+        tools.append(fetch.build(settings))
+    if (file := database_file(settings)) is not None:
+        tools += database.build(file, settings)
+    return AgentSpec(prompt=(PROMPTS / "default.md").read_text(encoding="utf-8"), tools=tuple(tools))
 
 
 AGENTS: dict[str, Callable[[Settings], AgentSpec]] = {"default": _default}

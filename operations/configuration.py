@@ -8,7 +8,7 @@ from dotenv import dotenv_values
 from pydantic import AliasChoices, SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
-from core_config import ROOT, ConfigurationError, Settings, resolve_active_model
+from core_config import ROOT, ConfigurationError, Settings, database_file, resolve_active_model
 from operations.errors import CommandError
 
 
@@ -57,6 +57,7 @@ def check(settings: Settings) -> None:
             from gateway.auth import KeyRing  # noqa: PLC0415 not a part of every command's start-up
 
             KeyRing(settings)
+        database_file(settings)
     except ConfigurationError as error:
         raise CommandError(str(error)) from None
     active_model(settings)

@@ -12,7 +12,15 @@ from typing import Any
 import uvloop
 from pydantic import ValidationError
 
-from core_config import VERSION, ConfigurationError, Settings, api_key_of, keep_loopback_off_proxies, load_registry
+from core_config import (
+    VERSION,
+    ConfigurationError,
+    Settings,
+    api_key_of,
+    database_file,
+    keep_loopback_off_proxies,
+    load_registry,
+)
 from monitoring.logs import setup_logging
 from monitoring.tracing import Tracing
 from taskstore.records import WorkerInfo
@@ -28,6 +36,7 @@ def main() -> int:
         settings = Settings()
         registry = load_registry(settings)
         models = {name: model.max_concurrency for name, model in registry.items()}
+        database_file(settings)
         keys = [key for key in map(api_key_of, registry.values()) if key]
     except (ConfigurationError, ValidationError) as error:
         sys.stderr.write(f"The configuration does not work: {error}\n")

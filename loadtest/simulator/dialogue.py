@@ -65,7 +65,7 @@ def _plan(question: str, tools: list[Tool]) -> tuple[list[tuple[Tool, dict[str, 
     """All calls that the message needs, and the kinds of tool that are needed but not offered."""
     planned = []
     missing: dict[Kind, None] = {}
-    for need in find_needs(question):
+    for need in find_needs(question, [kind for kind in Kind if tool_for(kind, tools) is not None]):
         tool = tool_for(need.kind, tools)
         if tool is None:
             missing[need.kind] = None

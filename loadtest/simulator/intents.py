@@ -1,6 +1,9 @@
-"""What a user's message needs: arithmetic, the time, a search, or their own earlier words. English and Chinese."""
+"""What a user's message needs: arithmetic, the time, a search, a page of the web, a query of the database, or their own
+earlier words. English and Chinese.
+"""
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,12 +16,14 @@ class Kind(StrEnum):
     CALCULATOR = "calculator"
     TIME = "get_time"
     SEARCH = "search"
+    FETCH = "fetch"
+    DATABASE = "database"
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
     kind: Kind
-    value: str  # the expression, the time zone or "", the query
+    value: str  # the expression, the time zone or "", the query, the address, the statement
 
 
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
@@ -46,6 +51,12 @@ _SEARCH = re.compile(
 )
 _QUOTES = " \t\"'“”‘’「」《》"
 
+_ADDRESS = re.compile(r"(?<![a-z])[a-z]{2,10}://[^\s<>\"'`，。、）】」]+", re.IGNORECASE)
+
+# In backquotes, or from a keyword in capitals to the end of the message: "select a book" is no SQL.
+_VERBS = r"(?:SELECT|WITH|VALUES|EXPLAIN|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|ATTACH|PRAGMA|VACUUM)\s"
+_SQL = re.compile(rf"`+(?:sql\b)?\s*((?i:{_VERBS})[^`]+)`|\b({_VERBS}.+)", re.DOTALL)
+
 _RECALL = re.compile(
     r"\bwhat (?:did|have) I (?:just |already )?(?:sa(?:y|id)|ask(?:ed)?|t(?:ell|old)|wr(?:ite|itten))\b"
     r"|\bwhat was my (?:last|previous|first|earlier) (?:message|question)\b"
@@ -63,19 +74,32 @@ def asks_to_recall(text: str) -> bool:
     return bool(_RECALL.search(text))
 
 
-def find_needs(text: str) -> list[Need]:
-    """The errands of a message in its own order, each once, at most MAX_NEEDS."""
+def find_needs(text: str, offered: Container[Kind] = ()) -> list[Need]:
+    """The errands of a message in its own order, each once, at most MAX_NEEDS.
+
+    Addresses and SQL are errands only if a tool for them is `offered`: most messages that hold one want something else.
+    """
     placed: list[tuple[int, Need]] = []
     rest = text
+    for kind, pattern in ((Kind.DATABASE, _SQL), (Kind.FETCH, _ADDRESS)):
+        for match in pattern.finditer(rest) if kind in offered else ():
+            value = match.group().rstrip(".,;:!?)") if kind is Kind.FETCH else (match[1] or match[2]).strip()
+            placed.append((match.start(), Need(kind, value)))
+            rest = _without(rest, match)
+    text = rest
     for match in _SEARCH.finditer(text):
         query = match["query"].strip(_QUOTES)
         if query:
             placed.append((match.start(), Need(Kind.SEARCH, query)))
-            # What is searched for is not also computed.
-            rest = rest[: match.start()] + "_" * len(match.group()) + rest[match.end() :]
+            rest = _without(rest, match)
     if asked := _TIME.search(rest):
         zone = _ZONE.search(rest)
         placed.append((asked.start(), Need(Kind.TIME, zone.group() if zone else "")))
     placed += [(found.at, Need(Kind.CALCULATOR, found.text)) for found in find_expressions(plain_signs(rest))]
     placed.sort(key=lambda item: item[0])
     return list(dict.fromkeys(need for _, need in placed))[:MAX_NEEDS]
+
+
+def _without(text: str, match: re.Match[str]) -> str:
+    """What is searched for, read or asked is not also computed. Every place stays where it is."""
+    return text[: match.start()] + "_" * len(match.group()) + text[match.end() :]

@@ -9,11 +9,15 @@ _NAMES = {
     Kind.CALCULATOR: ("calc", "math", "arith", "eval", "compute"),
     Kind.TIME: ("time", "clock", "date", "now"),
     Kind.SEARCH: ("search", "lookup", "google", "tavily", "searx"),
+    Kind.FETCH: ("fetch", "browse", "read_url", "http_get"),
+    Kind.DATABASE: ("database", "sql"),
 }
 _ARGUMENTS = {
     Kind.CALCULATOR: ("expression", "expr", "formula", "input", "query", "text"),
     Kind.TIME: ("timezone", "time_zone", "tz", "zone"),
     Kind.SEARCH: ("query", "q", "search_query", "question", "keywords", "input", "text"),
+    Kind.FETCH: ("url", "address", "link", "uri", "input"),
+    Kind.DATABASE: ("sql", "query", "statement", "input"),
 }
 
 
