@@ -13,20 +13,10 @@ from redis.asyncio import Redis
 
 from core_config import Settings
 
+from .claims import Claimed, Settlement
 from .errors import IdempotencyConflict, QueueFull, StoreError, TaskNotFound, WrongStatus
 from .keys import Keys
-from .records import (
-    RECORD_VERSION,
-    Claimed,
-    Kind,
-    NewTask,
-    Overview,
-    Settlement,
-    Submitted,
-    TaskRecord,
-    UsageRow,
-    WorkerInfo,
-)
+from .records import RECORD_VERSION, Kind, NewTask, Overview, Submitted, TaskRecord, UsageRow, WorkerInfo
 from .scripts import Scripts
 from .states import Status
 from .unpack import claim_of, usage_rows

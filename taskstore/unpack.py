@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import orjson
 
-from .records import Claim, Kind, Turn, UsageRow
+from .claims import Claim, Turn
+from .records import Kind, UsageRow
 
 SEPARATOR = "\x1f"
 NAMES = {"caller": 0, "user": 1, "agent": 2, "model": 3}

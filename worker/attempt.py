@@ -3,7 +3,7 @@
 import asyncio
 from enum import StrEnum
 
-from taskstore.records import Claim
+from taskstore.claims import Claim
 
 
 class Stop(StrEnum):

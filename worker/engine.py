@@ -19,9 +19,10 @@ from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
 from core_config import Settings
+from taskstore.claims import Claim, Claimed, Settlement
 from taskstore.connection import connect, connection_pool
 from taskstore.errors import StoreUnavailable
-from taskstore.records import Claim, Claimed, Kind, Settlement, WorkerInfo
+from taskstore.records import Kind, WorkerInfo
 from taskstore.store import TaskStore
 
 from .attempt import Attempt, Stop

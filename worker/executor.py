@@ -12,8 +12,8 @@ from agent.errors import AgentError
 from agent.meter import Meter
 from agent.work import AgentWork, Turn
 from monitoring.tracing import Tracing
+from taskstore.claims import Claim, Settlement
 from taskstore.error_codes import ErrorCode
-from taskstore.records import Claim, Settlement
 
 from .attempt import Attempt, Stop
 from .outcome import Answered, Ending, Raised, settlement

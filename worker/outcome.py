@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from agent.errors import AgentError
 from agent.meter import Meter
+from taskstore.claims import SettleKind, Settlement
 from taskstore.error_codes import ErrorCode
-from taskstore.records import SettleKind, Settlement, TokenUsage
+from taskstore.records import TokenUsage
 
 from .attempt import Attempt, Stop
 from .backoff import delay_ms

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 
+from taskstore.claims import Settlement
 from taskstore.error_codes import ErrorCode
 from taskstore.errors import StoreUnavailable
-from taskstore.records import Settlement
 from taskstore.store import TaskStore
 
 from .outage import Outage

@@ -7,8 +7,9 @@ import pytest
 from redis.asyncio import Redis
 
 from core_config import Settings
+from taskstore.claims import Settlement
 from taskstore.connection import connect
-from taskstore.records import NewTask, Settlement, WorkerInfo
+from taskstore.records import NewTask, WorkerInfo
 from taskstore.scripts import FOLDER, VERBS, source
 from taskstore.store import TaskStore
 

@@ -6,8 +6,9 @@ from math import inf
 import pytest
 
 from core_config import Settings
+from taskstore.claims import Settlement
 from taskstore.errors import IdempotencyConflict, QueueFull
-from taskstore.records import Kind, NewTask, Settlement, session_key
+from taskstore.records import Kind, NewTask, session_key
 from taskstore.states import Status
 from taskstore.store import TaskStore
 
