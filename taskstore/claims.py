@@ -7,6 +7,7 @@ from typing import Any, Literal
 import orjson
 
 from .records import Kind, TokenUsage
+from .steps import StepBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,8 @@ class Settlement:
     """None when the attempt called no model."""
     cost_usd: float | None = None
     """Of this attempt; None with a `usage` means that the price is unknown."""
+    steps: StepBatch | None = None
+    """Those that were not written yet come along; they are written before the outcome."""
 
     def as_json(self) -> bytes:
         """The script's argument. Money travels as whole billionths of a dollar: sums of floats would drift."""
@@ -88,6 +91,8 @@ class Settlement:
             data["usage"] = self.usage.as_dict()
             data["unpriced"] = int(self.cost_usd is None)
             data["cost_nusd"] = round((self.cost_usd or 0) * 1e9)
+        if self.steps is not None:
+            data["steps"] = self.steps.as_data()
         return orjson.dumps(data)
 
 

@@ -124,6 +124,10 @@ class TaskRecord:
     """None when any model call's price is unknown."""
     answered_by: str | None
     simulated: bool
+    steps: int
+    """Beginnings and ends of model and tool calls that its stream holds."""
+    steps_dropped: int
+    """Those that it does not hold, for being too many or too large, or because Redis was away for long."""
     queue_position: int | None
     """How many tasks of its lane come first; None unless it is ready."""
 
@@ -171,6 +175,8 @@ class TaskRecord:
             cost_usd=cost,
             answered_by=fields.get("answered_by"),
             simulated=fields.get("simulated") == "1",
+            steps=int(fields.get("steps", "0")),
+            steps_dropped=int(fields.get("steps_dropped", "0")),
             queue_position=position,
         )
 

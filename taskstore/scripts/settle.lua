@@ -2,7 +2,7 @@
 -- ARGV: 2... id, fence, kind, data (JSON, records.Settlement), ...
 --       kind: success | fail | cancelled | retry | bury | release | suspend
 -- Returns a word per task: 'ok' (also for a repeat) | 'lease_lost'
--- Event: status success, failed, cancelled, retrying, pending or waiting
+-- Event: status success, failed, cancelled, retrying, pending or waiting; before it, step for those that came along
 
 local function again(id, r, status, due, cause)
   leave(id, r)
@@ -59,6 +59,7 @@ for i = 2, #ARGV, 4 do
     local data = cjson.decode(ARGV[i + 3])
     set(id, r, { settled = fence, duration_ms = math.max(0, now - r.started_at) })
     charge(id, r, data)
+    if data.steps then append_steps(id, r, data.steps) end
     if r.cancel_at ~= '' and STOPPED_BY_CANCEL[kind] then kind = 'cancelled' end
     VERBS[kind](id, r, data)
     ring_for_slot(r)
