@@ -5,6 +5,8 @@ from enum import StrEnum
 
 from taskstore.claims import Claim
 
+from .steps import StepLog
+
 
 class Stop(StrEnum):
     """Why an attempt was ended from outside. A field, set by whoever stops it: never guessed from CancelledError."""
@@ -24,8 +26,9 @@ class Stop(StrEnum):
 class Attempt:
     """The first reason to stop counts, save that a lost lease outweighs all."""
 
-    def __init__(self, claim: Claim, timeout_s: float) -> None:
+    def __init__(self, claim: Claim, timeout_s: float, steps: StepLog) -> None:
         self.claim = claim
+        self.steps = steps
         left_s = float("inf") if claim.left_ms is None else claim.left_ms / 1000
         self.timeout_s = min(timeout_s, left_s)
         self.timeout_means = Stop.DEADLINE if left_s < timeout_s else Stop.TIMEOUT

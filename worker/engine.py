@@ -19,6 +19,7 @@ from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
 from core_config import Settings
+from monitoring.logs import Redactor, secrets_of
 from taskstore.claims import Claim, Claimed, Settlement
 from taskstore.connection import connect, connection_pool
 from taskstore.errors import StoreUnavailable
@@ -32,6 +33,7 @@ from .executor import Executor
 from .keeper import Keeper
 from .outage import Outage
 from .reaper import Reaper
+from .steps import Redact, StepLog
 from .writer import Writer
 
 LOOK_EVERY_S = 1.0
@@ -48,9 +50,18 @@ class Engine(Worker):
     """One worker process. Build it where its event loop is the current one, then `run()`."""
 
     def __init__(
-        self, settings: Settings, executor: Executor, worker: WorkerInfo, models: Mapping[str, int | None], **hooks: Any
+        self,
+        settings: Settings,
+        executor: Executor,
+        worker: WorkerInfo,
+        models: Mapping[str, int | None],
+        *,
+        redact: Redact | None = None,
+        **hooks: Any,
     ) -> None:
-        """`models`: registry key -> most that may run at once over all workers. `hooks` are arq's `on_*`."""
+        """`models`: registry key -> most that may run at once over all workers. `redact` takes secrets out of the texts
+        of steps; unset, those of the settings. `hooks` are arq's `on_*`.
+        """
         super().__init__(
             functions=[func(_never, name="attempt")],
             redis_pool=ArqRedis(connection_pool(settings.redis_address)),
@@ -64,6 +75,7 @@ class Engine(Worker):
         self._settings = settings
         self._executor = executor
         self._models = models
+        self._redact = redact or Redactor(secrets_of(settings))
         self._worker = worker
         self._redis = connect(settings.redis_address)
         self._listening = connect(settings.redis_address, blocking=True)
@@ -178,7 +190,8 @@ class Engine(Worker):
 
     def _begin(self, claim: Claim) -> None:
         self._keeper.hold(claim.task_id, claim.fence)
-        self.attempts[claim.task_id] = attempt = Attempt(claim, self._settings.attempt_timeout_seconds)
+        steps = StepLog(claim, self._redact, self._writer.noted)
+        self.attempts[claim.task_id] = attempt = Attempt(claim, self._settings.attempt_timeout_seconds, steps)
         if not self.allow_pick_jobs:
             attempt.stop(Stop.DRAIN)
         task = self.loop.create_task(self.run_job(claim.task_id, 0), name=f"attempt:{claim.task_id}")
@@ -205,7 +218,7 @@ class Engine(Worker):
         await self._call(self.on_job_start, ctx)
         try:
             settlement = await self._executor.run(attempt)
-            word = "lease_lost" if settlement is None else await self._writer.settle(settlement)
+            word = "lease_lost" if settlement is None else await self._writer.settle(settlement, attempt.steps)
         except Exception:
             # its lease runs out, and the task is rescued
             log.exception("attempt_broke", extra={"task": job_id, "attempt": claim.attempt})
