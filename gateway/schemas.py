@@ -1,6 +1,6 @@
 """The HTTP bodies: what clients send and what they get. The stored record is another thing (taskstore/records.py)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -18,6 +18,7 @@ from pydantic import (
 
 from taskstore.records import TaskRecord
 from taskstore.states import Status
+from taskstore.steps import Step
 
 LONGEST_NAME = 200
 LONGEST_METADATA_BYTES = 16_384
@@ -54,6 +55,7 @@ def _small(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     return metadata
 
 
+TaskStatus = Literal["pending", "running", "waiting", "success", "failed", "cancelled"]
 Name = Annotated[str, StringConstraints(max_length=LONGEST_NAME), AfterValidator(_printable)]
 Moment = Annotated[
     datetime,
@@ -112,11 +114,47 @@ class TaskAccepted(BaseModel):
     created_at: Stamp
 
 
+class StepView(BaseModel):
+    """One call of a model or a tool. Its texts are cut, and hold no secret of the system's."""
+
+    attempt: int
+    number: int = Field(description="From 1 within its run.")
+    kind: Literal["model", "tool"]
+    name: str
+    state: Literal["running", "done", "failed", "unfinished"] = Field(
+        description="`unfinished`: its attempt ended without it, as when its worker was lost."
+    )
+    started_at: Stamp
+    duration_ms: int | None
+    arguments: str | None
+    result: str | None
+    error: str | None
+    token_usage: dict[str, int] | None
+    cost_usd: float | None = Field(description="Null for a tool, and for a model call whose price is unknown.")
+
+    @classmethod
+    def of(cls, step: Step) -> "StepView":
+        return cls(
+            attempt=step.attempt,
+            number=step.number,
+            kind=step.kind,
+            name=step.name,
+            state=step.state,
+            started_at=step.started_at,
+            duration_ms=step.duration_ms,
+            arguments=step.arguments,
+            result=step.result,
+            error=step.error,
+            token_usage=None if step.usage is None else step.usage.as_dict(),
+            cost_usd=step.cost_usd,
+        )
+
+
 class TaskView(BaseModel):
     """A task as its caller sees it. Times are UTC, durations milliseconds."""
 
     task_id: str
-    status: Literal["pending", "running", "waiting", "success", "failed", "cancelled"]
+    status: TaskStatus
     phase: Literal["retrying"] | None = Field(description="More on `pending`: an attempt failed, the next one comes.")
     result: str | None
     error: str | None
@@ -141,9 +179,11 @@ class TaskView(BaseModel):
     metadata: dict[str, Any]
     partial: str | None = Field(description="What a task that did not succeed had so far.")
     simulated: bool = Field(description="The answer is made up by the simulator.")
+    steps: list[StepView] = Field(description="Model and tool calls of all attempts so far.")
+    steps_dropped: int = Field(description="Beginnings and ends of calls that are not kept, for being too many.")
 
     @classmethod
-    def of(cls, task: TaskRecord, *, simulated: bool) -> "TaskView":
+    def of(cls, task: TaskRecord, steps: Sequence[Step] = (), *, simulated: bool) -> "TaskView":
         retrying = task.status is Status.RETRYING
         return cls(
             task_id=task.task_id,
@@ -172,6 +212,8 @@ class TaskView(BaseModel):
             metadata=dict(task.metadata),
             partial=task.partial,
             simulated=simulated,
+            steps=[StepView.of(step) for step in steps],
+            steps_dropped=task.steps_dropped,
         )
 
 
