@@ -92,6 +92,8 @@ class TaskRecord:
     task_id: str
     caller: str
     status: Status
+    index: str
+    """Where it stands: `ready:{lane}`, `scheduled`, `blocked:{session}`, `leases:{lane}`, `waiting`; '' when final."""
     message: str
     model: str
     agent: str
@@ -102,6 +104,8 @@ class TaskRecord:
     metadata: Mapping[str, Any]
     created_at: datetime
     run_at: datetime | None
+    queued_at: datetime | None
+    """When its wait for a worker begins or began: the submit, `run_at`, or the end of a retry's delay."""
     deadline_at: datetime | None
     started_at: datetime | None
     completed_at: datetime | None
@@ -145,6 +149,7 @@ class TaskRecord:
             task_id=task_id,
             caller=fields["caller"],
             status=Status(fields["status"]),
+            index=fields.get("at", ""),
             message=fields["message"],
             model=fields["model"],
             agent=fields["agent"],
@@ -155,6 +160,7 @@ class TaskRecord:
             metadata=orjson.loads(fields.get("metadata", "{}")),
             created_at=_required_time(fields["created_at"]),
             run_at=_time(fields.get("run_at")),
+            queued_at=_time(fields.get("queued_at")),
             deadline_at=_time(fields.get("deadline_at")),
             started_at=_time(fields.get("started_at")),
             completed_at=_time(fields.get("completed_at")),
