@@ -70,14 +70,14 @@ class Step:
 
 def steps_of(record: TaskRecord, events: Iterable[TaskEvent]) -> list[Step]:
     """The steps in the order in which they began; beginnings and ends belong together by attempt and number."""
-    started: dict[tuple[int, int], datetime] = {}
+    started: dict[tuple[int, int], tuple[datetime, Mapping[str, Any]]] = {}
     steps: dict[tuple[int, int], Step] = {}
     for event in events:
         if event.step is not None:
             key = event.fence, int(event.step["number"])
             lasted = timedelta(milliseconds=event.step.get("duration_ms") or 0)
-            began = started.setdefault(key, event.at - lasted)
-            steps[key] = _step(event, event.step, began, runs=_runs(record, event.fence))
+            began, told = started.setdefault(key, (event.at - lasted, event.step))
+            steps[key] = _step(event, {**told, **event.step}, began, runs=_runs(record, event.fence))
     return sorted(steps.values(), key=lambda step: (step.fence, step.number))
 
 
