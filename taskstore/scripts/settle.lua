@@ -57,9 +57,10 @@ for i = 2, #ARGV, 4 do
   local r = load(id)
   if r and r.status == 'running' and r.fence == fence then
     local data = cjson.decode(ARGV[i + 3])
+    -- first: should they not be written, nothing is, and the worker sends the outcome without them
+    if data.steps then append_steps(id, r, data.steps) end
     set(id, r, { settled = fence, duration_ms = math.max(0, now - r.started_at) })
     charge(id, r, data)
-    if data.steps then append_steps(id, r, data.steps) end
     if r.cancel_at ~= '' and STOPPED_BY_CANCEL[kind] then kind = 'cancelled' end
     VERBS[kind](id, r, data)
     ring_for_slot(r)

@@ -3,8 +3,8 @@
 Messages: `say TEXT`, `clock` (answers its monotonic clock, ns), `sleep SECONDS`, `hold PATH` (until the file exists),
 `block SECONDS` (the event loop itself), `swallow PATH` (a hold that ignores its cancellation), `raise NAME`,
 `once PATH` (fails in passing the first time, then holds for ever), `spend` (tokens, then a hold for ever), `surrogate`,
-`large BYTES`, `die` (the process). With steps: `steps N` (of a model and tools in turn), `begin PATH` (a tool that holds
-until the file exists), `leak TEXT` (in every text of a step).
+`large BYTES`, `die` (the process). With steps: `steps N` (of a model and tools in turn), `begin PATH` (a tool that
+holds until the file exists), `leak TEXT` (in every text of a step).
 """
 
 import asyncio
