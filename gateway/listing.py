@@ -22,6 +22,13 @@ def _pair(text: str) -> str:
     return text
 
 
+def _each_once(pairs: list[str]) -> list[str]:
+    names = [pair.split("=", 1)[0] for pair in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError("names a key twice, and no task has two values of it")
+    return pairs
+
+
 def _cursor(text: str) -> str:
     Cursor.parse(text)
     return text
@@ -37,9 +44,9 @@ class ListQuery(Sent):
     user_id: Name | None = None
     agent: Name | None = None
     model: Name | None = Field(None, description="The model that it was submitted for.")
-    metadata: Annotated[list[Annotated[Name, AfterValidator(_pair)]], Field(max_length=10)] = Field(
-        default_factory=list, description="`key=value`: a name of the metadata's top level and its value."
-    )
+    metadata: Annotated[
+        list[Annotated[Name, AfterValidator(_pair)]], Field(max_length=10), AfterValidator(_each_once)
+    ] = Field(default_factory=list, description="`key=value`: a name of the metadata's top level and its value.")
     since: Moment | None = Field(None, description="Created at it or later: ISO 8601 with an offset.")
     until: Moment | None = Field(None, description="Created before it.")
     caller: Name | None = Field(None, description="An admin's: only this caller's tasks. Others see their own only.")

@@ -15,8 +15,8 @@ from .storable import clean
 MOST_WAITING = 100
 """Notes of one attempt that wait for Redis; with more, the newest are dropped and counted."""
 REDACTED_TAIL = 200
-"""Characters at the end of a text that the agent cut: in them the beginning of a secret could stand, which nobody would
-know for one without its end. Longer secrets are not looked for."""
+"""Characters that are taken off the end of a text that was cut: the beginning of a secret could stand there, which
+nobody would know for one without its end. The beginning of a longer secret could stay."""
 
 Redact = Callable[[str], str]
 
@@ -91,5 +91,5 @@ class StepLog:
             return None
         redacted = self._redact(clean(text[:MAX_STEP_TEXT]))
         if len(text) >= MAX_STEP_TEXT:
-            redacted = redacted[: MAX_STEP_TEXT - REDACTED_TAIL] + "…"
+            redacted = redacted[:-REDACTED_TAIL] + "…"
         return redacted

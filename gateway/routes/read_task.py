@@ -9,7 +9,8 @@ from starlette.responses import Response
 from gateway.answers import answer
 from gateway.openapi import problems
 from gateway.running import caller_of, gateway_of
-from gateway.schemas import TaskView, WaitQuery
+from gateway.schemas import WaitQuery
+from gateway.task_view import TaskView
 from gateway.waiting import demand_id, look_or_wait
 from taskstore.steps import Step, steps_of
 

@@ -83,6 +83,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"until": "2026-01-01T00:00:00"}, "ISO 8601"),
     ({"metadata": "order"}, "key=value"),
     ({"metadata": "=7"}, "key=value"),
+    ({"metadata": ["a=1", "a=2"]}, "twice"),
+    ({"metadata": [f"{n}=1" for n in range(11)]}, "10"),
     ({"cursor": "abc"}, "next_cursor"),
     ({"cursor": ""}, "next_cursor"),
     ({"user_id": "a\nb"}, "control character"),

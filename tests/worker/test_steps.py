@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from agent.run_context import StepEvent
+from agent.run_context import MAX_STEP_TEXT, StepEvent
+from monitoring.logs import Redactor
 from taskstore.claims import Claim
 from taskstore.records import Kind
 from taskstore.steps import steps_of
@@ -175,6 +176,18 @@ def test_the_writer_is_called_once_for_what_waits_together():
     log.take()
     log.note(event(3))
     assert called == [log, log]
+
+
+def test_the_beginning_of_a_secret_at_a_cut_is_taken_off_whatever_stood_before_it():
+    """Redacting made the text shorter: its end is not where it would have been."""
+    secret = "s3cret-" + "x" * 150
+    log = log_of(redact=Redactor([secret]))
+    for end in range(2, len(secret)):
+        text = (secret * 10 + "." * MAX_STEP_TEXT)[: MAX_STEP_TEXT - end] + secret[:end]
+        log.note(event(1, result=text, error=text + secret[end:] + "more"))
+        batch = log.take()
+        assert batch is not None
+        assert secret[: min(end, 4)] not in batch.as_json().decode().replace("[redacted]", "")
 
 
 @pytest.mark.parametrize("text", ["half \ud800 pair", "a\x00b", "x" * 5000, "🙂" * 3000])
