@@ -5,7 +5,7 @@ import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -15,6 +15,8 @@ from .states import Status
 
 MOST_LOOKED_AT = 1000
 """Tasks that one page looks at, so that no script holds Redis for long; large metadata counts for more."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _POSITION = re.compile(r"(\d{1,15}) ([0-9a-f]{32})")
 
@@ -87,6 +89,11 @@ class TaskPage:
     """None when there is nothing more."""
     stopped_early: bool
     """The limit of what one page looks at was reached before the page was full: go on at `next`."""
+
+
+def bound_ms(time: datetime | None) -> str:
+    """The first whole millisecond that is not before the time. In whole numbers: a float could be one off."""
+    return "" if time is None else str(-((EPOCH - time) // timedelta(milliseconds=1)))
 
 
 def page_of(answer: Sequence[Any]) -> TaskPage:

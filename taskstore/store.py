@@ -4,7 +4,6 @@ Every verb may be sent twice (a lost reply is asked for again): the second answe
 StoreUnavailable when Redis does not answer, and then nothing is known of the write.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
@@ -18,7 +17,7 @@ from .claims import Claimed, Settlement
 from .errors import IdempotencyConflict, QueueFull, StoreError, TaskNotFound, WrongStatus
 from .events import TaskHistory, event_of, moment
 from .keys import Keys
-from .listing import MOST_LOOKED_AT, Cursor, TaskFilter, TaskPage, page_of
+from .listing import MOST_LOOKED_AT, Cursor, TaskFilter, TaskPage, bound_ms, page_of
 from .records import RECORD_VERSION, Kind, NewTask, Overview, Submitted, TaskRecord, UsageRow, WorkerInfo
 from .scripts import Scripts
 from .states import Status
@@ -110,11 +109,9 @@ class TaskStore:
         self, wanted: TaskFilter, *, limit: int, after: Cursor | None = None, caller: str = ANY_CALLER
     ) -> TaskPage:
         """At most `limit` tasks that the caller may read, newest first, from `after` on."""
-        since, until = (
-            "" if time is None else math.ceil(time.timestamp() * 1000) for time in (wanted.since, wanted.until)
-        )
         place = ("", "") if after is None else (after.created_ms, after.task_id)
-        answer = await self._scripts.run("list", caller, limit, MOST_LOOKED_AT, *place, since, until, wanted.as_json())
+        span = (bound_ms(wanted.since), bound_ms(wanted.until))
+        answer = await self._scripts.run("list", caller, limit, MOST_LOOKED_AT, *place, *span, wanted.as_json())
         return page_of(answer)
 
     async def cancel(self, task_id: str, caller: str = ANY_CALLER) -> Status:

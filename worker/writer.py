@@ -6,11 +6,13 @@ no round trip of its own and fifty runs share one.
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 from taskstore.claims import Settlement
 from taskstore.error_codes import ErrorCode
 from taskstore.errors import StoreUnavailable
+from taskstore.steps import StepBatch
 from taskstore.store import TaskStore
 
 from .outage import Outage
@@ -99,23 +101,33 @@ class Writer(Role):
             return
         again_s = STEPS_AFTER_S
         try:
-            words = await self._store.step([(steps.task_id, steps.fence, batch) for steps, batch in batches])
+            await self._step(batches)
         except StoreUnavailable as error:
             self._outage.goes_on(error, "noting steps")
             again_s = STEPS_AGAIN_AFTER_S
             for steps, batch in batches:
                 steps.put_back(batch)
                 self._noted[steps] = None
+        if self._noted:
+            self._write_steps_in(again_s)
+
+    async def _step(self, batches: Sequence[tuple[StepLog, StepBatch]]) -> None:
+        try:
+            words = await self._store.step([(steps.task_id, steps.fence, batch) for steps, batch in batches])
+        except StoreUnavailable:
+            raise
         except Exception:
-            log.exception("steps_dropped", extra={"tasks": ",".join(steps.task_id for steps, _ in batches)})
-            for steps, batch in batches:
-                steps.drop(batch)
+            if len(batches) > 1:  # one of them cannot be written; the others can
+                for one in batches:
+                    await self._step([one])
+                return
+            steps, batch = batches[0]
+            log.exception("steps_dropped", extra={"task": steps.task_id})
+            steps.drop(batch)
         else:
             for (steps, _), word in zip(batches, words, strict=True):
                 if word != "ok":
                     steps.close()
-        if self._noted:
-            self._write_steps_in(again_s)
 
     async def _write(self, batch: list[Settlement]) -> list[str]:
         tries = 0

@@ -1,5 +1,5 @@
 -- settle: what becomes of running tasks, in one script for a batch. Only the fence of the claim may write.
--- ARGV: 2... id, fence, kind, data (JSON, records.Settlement), ...
+-- ARGV: 2... id, fence, kind, data (JSON, claims.Settlement), ...
 --       kind: success | fail | cancelled | retry | bury | release | suspend
 -- Returns a word per task: 'ok' (also for a repeat) | 'lease_lost'
 -- Event: status success, failed, cancelled, retrying, pending or waiting; before it, step for those that came along

@@ -1,13 +1,13 @@
 """Listing: newest first, own only, by every filter, page after page without a gap or a repeat."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from taskstore import store as store_module
-from taskstore.listing import Cursor, TaskFilter
+from taskstore.listing import Cursor, TaskFilter, bound_ms
 from taskstore.records import NewTask
 from taskstore.states import Status
 from taskstore.store import ANY_CALLER, TaskStore
@@ -129,6 +129,14 @@ async def test_since_is_included_and_until_is_not(store: TaskStore, contents: Co
     assert await pages(store, wanted, limit=2) == [[3, 2], [1]]
     assert await pages(store, replace(wanted, until=None)) == [[5, 4, 3, 2, 1]]
     assert await pages(store, replace(wanted, since=None), caller=ANY_CALLER) == [[3, 2, 1, 0]]
+
+
+@pytest.mark.parametrize("ms", [0, 1, 1_790_000_000_001, 1_790_000_000_999, 1_732_184_519_283])
+def test_a_bound_is_exact_to_the_millisecond(ms: int) -> None:
+    time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
+    assert bound_ms(time) == str(ms)
+    assert bound_ms(time + timedelta(microseconds=1)) == str(ms + 1)
+    assert bound_ms(time - timedelta(microseconds=1)) == str(ms)
 
 
 async def test_a_page_that_looks_at_too_much_stops_and_says_where_to_go_on(

@@ -95,22 +95,24 @@ async def test_an_outcome_waits_for_no_steps_and_takes_those_of_an_outage_along(
 
 async def test_steps_that_cannot_be_written_are_counted_and_cost_no_outcome(bench: Bench):
     """The record's own count of bytes is no number: every script that adds to it fails."""
-    log = await bench.running()
+    before, log, after = [await bench.running() for _ in range(3)]
     key = bench.store.keys.task(log.task_id)
     client: Any = bench.store.redis
     await client.hset(key, "step_bytes", "broken")
-    log.note(event(1))
+    for one in (before, log, after):
+        one.note(event(1))
 
     async def dropped() -> bool:
         return log._dropped == 1
 
     await eventually(dropped)
-    log.note(event(2))
-    async with asyncio.timeout(20):
-        assert await bench.writer.settle(bench.outcome(log), log) == "ok"
-    record = await bench.store.get(log.task_id)
-    assert (record.status, record.result) == ("success", "42")
-    assert await bench.numbers(log) == []
+    for one in (before, log, after):
+        one.note(event(2))
+        async with asyncio.timeout(20):
+            assert await bench.writer.settle(bench.outcome(one), one) == "ok"
+        record = await bench.store.get(one.task_id)
+        assert (record.status, record.result) == ("success", "42")
+    assert [await bench.numbers(one) for one in (before, log, after)] == [[1, 2], [], [1, 2]]
 
     healthy = await bench.running()
     healthy.note(event(1))
