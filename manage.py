@@ -22,6 +22,8 @@ COMMANDS = (
     ("status", "processes, queue, workers, Redis and model"),
     ("logs", "the last lines of every process's log"),
     ("ask", "submit a question, wait for the answer and print it"),
+    ("tasks", "list tasks, by status, user, session, model, time"),
+    ("why", "where a task's time went, and what it cost"),
     ("smoke", "check a running system from outside"),
     ("models", "the model registry: keys, prices, what is retired"),
     ("cost", "tokens and cost by user, model, agent or caller"),

@@ -16,7 +16,6 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from taskstore.records import TaskRecord
 from taskstore.states import Status
 
 LONGEST_NAME = 200
@@ -54,6 +53,7 @@ def _small(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     return metadata
 
 
+TaskStatus = Literal["pending", "running", "waiting", "success", "failed", "cancelled"]
 Name = Annotated[str, StringConstraints(max_length=LONGEST_NAME), AfterValidator(_printable)]
 Moment = Annotated[
     datetime,
@@ -112,69 +112,6 @@ class TaskAccepted(BaseModel):
     task_id: str
     status: str
     created_at: Stamp
-
-
-class TaskView(BaseModel):
-    """A task as its caller sees it. Times are UTC, durations milliseconds."""
-
-    task_id: str
-    status: Literal["pending", "running", "waiting", "success", "failed", "cancelled"]
-    phase: Literal["retrying"] | None = Field(description="More on `pending`: an attempt failed, the next one comes.")
-    result: str | None
-    error: str | None
-    error_code: str | None
-    duration_ms: int | None = Field(description="Run of the last attempt.")
-    queued_ms: int | None = Field(description="Wait before that attempt.")
-    token_usage: dict[str, int] | None = Field(description="Tokens of all model calls, summed.")
-    cost_usd: float | None = Field(description="Null when any call's price is unknown.")
-    created_at: Stamp
-    started_at: Stamp | None
-    completed_at: Stamp | None
-    cancel_requested_at: Stamp | None
-    run_at: Stamp | None
-    deadline_at: Stamp | None
-    model: str
-    agent: str
-    priority: int
-    attempt: int = Field(description="From 1; 0 before the first.")
-    queue_position: int | None = Field(description="Tasks of its lane that come first; null unless it is ready to run.")
-    session_id: str | None
-    user_id: str | None
-    metadata: dict[str, Any]
-    partial: str | None = Field(description="What a task that did not succeed had so far.")
-    simulated: bool = Field(description="The answer is made up by the simulator.")
-
-    @classmethod
-    def of(cls, task: TaskRecord, *, simulated: bool) -> "TaskView":
-        retrying = task.status is Status.RETRYING
-        return cls(
-            task_id=task.task_id,
-            status=wire_status(task.status),
-            phase="retrying" if retrying else None,
-            result=task.result,
-            error=task.error,
-            error_code=task.error_code,
-            duration_ms=task.duration_ms,
-            queued_ms=task.queued_ms,
-            token_usage=None if task.usage is None else task.usage.as_dict(),
-            cost_usd=task.cost_usd,
-            created_at=task.created_at,
-            started_at=task.started_at,
-            completed_at=task.completed_at,
-            cancel_requested_at=task.cancel_requested_at,
-            run_at=task.run_at,
-            deadline_at=task.deadline_at,
-            model=task.model,
-            agent=task.agent,
-            priority=task.priority,
-            attempt=task.attempt,
-            queue_position=task.queue_position,
-            session_id=task.session_id,
-            user_id=task.user_id,
-            metadata=dict(task.metadata),
-            partial=task.partial,
-            simulated=simulated,
-        )
 
 
 class CancelAnswer(BaseModel):

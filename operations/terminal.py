@@ -35,3 +35,10 @@ def duration(seconds: float) -> str:
 
 def dollars(cost: float | None) -> str:
     return "unknown" if cost is None else f"${cost:.6f}"
+
+
+def plain(text: str, most: int) -> str:
+    """One line of at most so many characters, without what a terminal obeys: texts come from clients and models."""
+    line = "".join(character if character.isprintable() else " " for character in text[: most * 4])
+    line = " ".join(line.split())
+    return line if len(line) <= most and len(text) <= most * 4 else line[: most - 1] + "…"

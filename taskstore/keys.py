@@ -54,6 +54,10 @@ class Keys:
         """Sorted set of a caller's task ids by creation, ms."""
         return f"{self.prefix}caller:{caller}"
 
+    def callers(self) -> str:
+        """Set of the callers who have tasks. A name goes with its last task."""
+        return f"{self.prefix}callers"
+
     def idempotency(self, caller: str, key: str) -> str:
         """String `{task id} {sha256 of the body}`. Lives as the record."""
         return f"{self.prefix}idem:{caller}:{key}"
@@ -73,6 +77,10 @@ class Keys:
     def lanes(self) -> str:
         """Set of the lanes that were ever used."""
         return f"{self.prefix}lanes"
+
+    def full(self) -> str:
+        """Hash: `{model}|total`, ms that a model was at its limit, and `{model}|since` while it is. For `why`."""
+        return f"{self.prefix}full"
 
     def bell(self, kind: str) -> str:
         """List with at most one token: wakes one worker that listens for `i` or `b` tasks."""

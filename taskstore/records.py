@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
@@ -92,6 +92,8 @@ class TaskRecord:
     task_id: str
     caller: str
     status: Status
+    index: str
+    """Where it stands: `ready:{lane}`, `scheduled`, `blocked:{session}`, `leases:{lane}`, `waiting`; '' when final."""
     message: str
     model: str
     agent: str
@@ -102,6 +104,8 @@ class TaskRecord:
     metadata: Mapping[str, Any]
     created_at: datetime
     run_at: datetime | None
+    queued_at: datetime | None
+    """When its wait for a worker begins or began: the submit, `run_at`, or the end of a retry's delay."""
     deadline_at: datetime | None
     started_at: datetime | None
     completed_at: datetime | None
@@ -124,6 +128,10 @@ class TaskRecord:
     """None when any model call's price is unknown."""
     answered_by: str | None
     simulated: bool
+    steps: int
+    """Beginnings and ends of model and tool calls that its stream holds."""
+    steps_dropped: int
+    """Those that it does not hold, for being too many or too large, or because Redis was away for long."""
     queue_position: int | None
     """How many tasks of its lane come first; None unless it is ready."""
 
@@ -141,6 +149,7 @@ class TaskRecord:
             task_id=task_id,
             caller=fields["caller"],
             status=Status(fields["status"]),
+            index=fields.get("at", ""),
             message=fields["message"],
             model=fields["model"],
             agent=fields["agent"],
@@ -151,6 +160,7 @@ class TaskRecord:
             metadata=orjson.loads(fields.get("metadata", "{}")),
             created_at=_required_time(fields["created_at"]),
             run_at=_time(fields.get("run_at")),
+            queued_at=_time(fields.get("queued_at")),
             deadline_at=_time(fields.get("deadline_at")),
             started_at=_time(fields.get("started_at")),
             completed_at=_time(fields.get("completed_at")),
@@ -171,6 +181,8 @@ class TaskRecord:
             cost_usd=cost,
             answered_by=fields.get("answered_by"),
             simulated=fields.get("simulated") == "1",
+            steps=int(fields.get("steps", "0")),
+            steps_dropped=int(fields.get("steps_dropped", "0")),
             queue_position=position,
         )
 
@@ -185,93 +197,6 @@ def _time(ms: str | None) -> datetime | None:
 
 def _number(text: str | None) -> int | None:
     return None if text in (None, "") else int(str(text))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """One task as a worker gets it: all that a run needs, in one answer. `fence` is the token of every write."""
-
-    task_id: str
-    fence: int
-    attempt: int
-    crashes: int
-    retries: int
-    caller: str
-    model: str
-    agent: str
-    kind: Kind
-    message: str
-    user_id: str | None
-    session_id: str | None
-    metadata: Mapping[str, Any]
-    left_ms: int | None
-    """Milliseconds until its deadline; a duration, so that no two machines' clocks are compared."""
-    history: Sequence["Turn"] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One finished exchange of a session."""
-
-    message: str
-    answer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    tasks: Sequence[Claim]
-    next_due_ms: int | None
-    """Milliseconds until the next scheduled task is due; None when none is scheduled."""
-    more: bool
-    """Tasks that this claim could have taken were left, for want of room in one answer, or may have stood behind those
-    that it dropped: claim again while there is room.
-    """
-
-
-SettleKind = Literal["success", "fail", "cancelled", "retry", "bury", "release", "suspend"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
-    """What becomes of a running task, and what its attempt spent."""
-
-    task_id: str
-    fence: int
-    kind: SettleKind
-    result: str | None = None
-    partial: str | None = None
-    error: str | None = None
-    error_code: str | None = None
-    cause: str | None = None
-    delay_ms: int = 0
-    decide_within_ms: int = 0
-    answered_by: str | None = None
-    simulated: bool = False
-    usage: TokenUsage | None = None
-    """None when the attempt called no model."""
-    cost_usd: float | None = None
-    """Of this attempt; None with a `usage` means that the price is unknown."""
-
-    def as_json(self) -> bytes:
-        """The script's argument. Money travels as whole billionths of a dollar: sums of floats would drift."""
-        data: dict[str, Any] = {
-            name: _storable(getattr(self, name))
-            for name in ("result", "partial", "error", "error_code", "cause", "answered_by")
-            if getattr(self, name) is not None
-        }
-        data["delay_ms"] = self.delay_ms
-        data["decide_ms"] = self.decide_within_ms
-        data["simulated"] = self.simulated
-        if self.usage is not None:
-            data["usage"] = self.usage.as_dict()
-            data["unpriced"] = int(self.cost_usd is None)
-            data["cost_nusd"] = round((self.cost_usd or 0) * 1e9)
-        return orjson.dumps(data)
-
-
-def _storable(text: str) -> str:
-    """The text without unpaired surrogates: a model's JSON may hold them (half an emoji), UTF-8 cannot."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 @dataclass(frozen=True, slots=True)

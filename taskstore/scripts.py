@@ -28,9 +28,11 @@ FOLDER = Path(__file__).parent / "scripts"
 VERBS = (
     "submit",
     "read",
+    "list",
     "claim",
     "ring",
     "renew",
+    "step",
     "settle",
     "sweep",
     "cancel",

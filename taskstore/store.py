@@ -13,23 +13,16 @@ from redis.asyncio import Redis
 
 from core_config import Settings
 
+from .claims import Claimed, Settlement
 from .errors import IdempotencyConflict, QueueFull, StoreError, TaskNotFound, WrongStatus
+from .events import TaskHistory, event_of, moment
 from .keys import Keys
-from .records import (
-    RECORD_VERSION,
-    Claimed,
-    Kind,
-    NewTask,
-    Overview,
-    Settlement,
-    Submitted,
-    TaskRecord,
-    UsageRow,
-    WorkerInfo,
-)
+from .listing import MOST_LOOKED_AT, Cursor, TaskFilter, TaskPage, bound_ms, page_of
+from .records import RECORD_VERSION, Kind, NewTask, Overview, Submitted, TaskRecord, UsageRow, WorkerInfo
 from .scripts import Scripts
 from .states import Status
-from .unpack import claim_of, usage_rows
+from .steps import StepBatch
+from .unpack import claim_of, record_of, usage_rows
 
 ANY_CALLER = "*"
 """In place of a caller's name: an admin's, who may touch every caller's tasks."""
@@ -97,9 +90,29 @@ class TaskStore:
         answer = await self._scripts.run("read", task_id, caller)
         if answer == "not_found":
             raise TaskNotFound
-        position, flat = answer
-        fields = dict(zip(flat[::2], flat[1::2], strict=True))
-        return TaskRecord.of(task_id, fields, None if int(position) < 0 else int(position))
+        return record_of(task_id, *answer)
+
+    async def history(self, task_id: str, caller: str = ANY_CALLER) -> TaskHistory:
+        """The record and all that happened to it, as of one moment. Raises TaskNotFound as `get` does."""
+        answer = await self._scripts.run("read", task_id, caller, "1")
+        if answer == "not_found":
+            raise TaskNotFound
+        position, flat, now, limited, entries = answer
+        return TaskHistory(
+            record=record_of(task_id, position, flat),
+            events=[event_of(entry_id, fields) for entry_id, fields in entries],
+            now=moment(now),
+            limited_ms=int(limited),
+        )
+
+    async def list_tasks(
+        self, wanted: TaskFilter, *, limit: int, after: Cursor | None = None, caller: str = ANY_CALLER
+    ) -> TaskPage:
+        """At most `limit` tasks that the caller may read, newest first, from `after` on."""
+        place = ("", "") if after is None else (after.created_ms, after.task_id)
+        span = (bound_ms(wanted.since), bound_ms(wanted.until))
+        answer = await self._scripts.run("list", caller, limit, MOST_LOOKED_AT, *place, *span, wanted.as_json())
+        return page_of(answer)
 
     async def cancel(self, task_id: str, caller: str = ANY_CALLER) -> Status:
         """The status after it: `cancelled`, or `running` with the request noted. Raises TaskNotFound, WrongStatus."""
@@ -145,6 +158,12 @@ class TaskStore:
         )
         words = await self._scripts.run("renew", worker.id, described, *flat)
         return {task_id: word for (task_id, _), word in zip(pairs, words, strict=True)}
+
+    async def step(self, batches: Sequence[tuple[str, int, StepBatch]]) -> Sequence[str]:
+        """Notes what calls of running tasks (id, fence) did. Per task: `ok`, or `lease_lost`: nothing was written."""
+        flat = [part for task_id, fence, batch in batches for part in (task_id, fence, batch.as_json())]
+        words: Sequence[str] = await self._scripts.run("step", *flat)
+        return words
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[str]:
         """Ends or hands on running tasks. Per settlement: `ok`, or `lease_lost`, and then nothing was written."""

@@ -7,10 +7,16 @@ from typing import Any, Literal
 
 import orjson
 
-from .records import Claim, Kind, Turn, UsageRow
+from .claims import Claim, Turn
+from .records import Kind, TaskRecord, UsageRow
 
 SEPARATOR = "\x1f"
 NAMES = {"caller": 0, "user": 1, "agent": 2, "model": 3}
+
+
+def record_of(task_id: str, position: str, flat: Sequence[str]) -> TaskRecord:
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    return TaskRecord.of(task_id, fields, None if int(position) < 0 else int(position))
 
 
 def claim_of(fields: Sequence[Any]) -> Claim:

@@ -41,7 +41,7 @@ def main() -> int:
     except (ConfigurationError, ValidationError) as error:
         sys.stderr.write(f"The configuration does not work: {error}\n")
         return EXIT_CONFIGURATION
-    setup_logging(settings, "worker", secrets=keys)
+    redact = setup_logging(settings, "worker", secrets=keys)
     keep_loopback_off_proxies()
 
     # not before the settings are known to work: these take seconds to load
@@ -64,6 +64,7 @@ def main() -> int:
         Executor(runner, tracing),
         WorkerInfo(worker_id, host, pid, VERSION, settings.worker_concurrency, 0),
         models,
+        redact=redact,
         on_shutdown=close,
     )
     engine.run()

@@ -3,7 +3,9 @@
 import asyncio
 from enum import StrEnum
 
-from taskstore.records import Claim
+from taskstore.claims import Claim
+
+from .steps import StepLog
 
 
 class Stop(StrEnum):
@@ -24,8 +26,9 @@ class Stop(StrEnum):
 class Attempt:
     """The first reason to stop counts, save that a lost lease outweighs all."""
 
-    def __init__(self, claim: Claim, timeout_s: float) -> None:
+    def __init__(self, claim: Claim, timeout_s: float, steps: StepLog) -> None:
         self.claim = claim
+        self.steps = steps
         self.name = attempt_name(claim.task_id, claim.fence)
         left_s = float("inf") if claim.left_ms is None else claim.left_ms / 1000
         self.timeout_s = min(timeout_s, left_s)

@@ -19,9 +19,11 @@ from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
 from core_config import Settings
+from monitoring.logs import Redactor, secrets_of
+from taskstore.claims import Claim, Claimed, Settlement
 from taskstore.connection import connect, connection_pool
 from taskstore.errors import StoreUnavailable
-from taskstore.records import Claim, Claimed, Kind, Settlement, WorkerInfo
+from taskstore.records import Kind, WorkerInfo
 from taskstore.store import TaskStore
 
 from .attempt import Attempt, Stop, attempt_name
@@ -31,6 +33,7 @@ from .executor import Executor
 from .keeper import Keeper
 from .outage import Outage
 from .reaper import Reaper
+from .steps import Redact, StepLog
 from .writer import Writer
 
 LOOK_EVERY_S = 1.0
@@ -47,9 +50,18 @@ class Engine(Worker):
     """One worker process. Build it where its event loop is the current one, then `run()`."""
 
     def __init__(
-        self, settings: Settings, executor: Executor, worker: WorkerInfo, models: Mapping[str, int | None], **hooks: Any
+        self,
+        settings: Settings,
+        executor: Executor,
+        worker: WorkerInfo,
+        models: Mapping[str, int | None],
+        *,
+        redact: Redact | None = None,
+        **hooks: Any,
     ) -> None:
-        """`models`: registry key -> most that may run at once over all workers. `hooks` are arq's `on_*`."""
+        """`models`: registry key -> most that may run at once over all workers. `redact` takes secrets out of the texts
+        of steps; unset, those of the settings. `hooks` are arq's `on_*`.
+        """
         super().__init__(
             functions=[func(_never, name="attempt")],
             redis_pool=ArqRedis(connection_pool(settings.redis_address)),
@@ -63,6 +75,7 @@ class Engine(Worker):
         self._settings = settings
         self._executor = executor
         self._models = models
+        self._redact = redact or Redactor(secrets_of(settings))
         self._worker = worker
         self._redis = connect(settings.redis_address)
         self._listening = connect(settings.redis_address, blocking=True)
@@ -178,7 +191,8 @@ class Engine(Worker):
                 self._bells[Kind.INTERACTIVE].listen()
 
     def _begin(self, claim: Claim) -> None:
-        attempt = Attempt(claim, self._settings.attempt_timeout_seconds)
+        steps = StepLog(claim, self._redact, self._writer.noted)
+        attempt = Attempt(claim, self._settings.attempt_timeout_seconds, steps)
         self._keeper.hold(claim.task_id, claim.fence)
         self.attempts[attempt.name] = attempt
         if not self.allow_pick_jobs:
@@ -207,7 +221,7 @@ class Engine(Worker):
         await self._call(self.on_job_start, ctx)
         try:
             settlement = await self._executor.run(attempt)
-            word = "lease_lost" if settlement is None else await self._writer.settle(settlement)
+            word = "lease_lost" if settlement is None else await self._writer.settle(settlement, attempt.steps)
         except Exception:
             # its lease runs out, and the task is rescued
             log.exception("attempt_broke", extra={"task": claim.task_id, "attempt": claim.attempt})

@@ -10,10 +10,11 @@ from langchain_core.callbacks import BaseCallbackHandler
 
 from agent.errors import AgentError
 from agent.meter import Meter
+from agent.run_context import StepListener
 from agent.work import AgentWork, Turn
 from monitoring.tracing import Tracing
+from taskstore.claims import Claim, Settlement
 from taskstore.error_codes import ErrorCode
-from taskstore.records import Claim, Settlement
 
 from .attempt import Attempt, Stop
 from .outcome import Answered, Ending, Raised, settlement
@@ -27,7 +28,14 @@ log = logging.getLogger(__name__)
 class Runner(Protocol):
     """What runs an agent: agent.runner.AgentRunner, or a benchmark's own."""
 
-    async def run(self, work: AgentWork, meter: Meter, *, callbacks: Sequence[BaseCallbackHandler] = ()) -> str: ...
+    async def run(
+        self,
+        work: AgentWork,
+        meter: Meter,
+        *,
+        callbacks: Sequence[BaseCallbackHandler] = (),
+        on_step: StepListener | None = None,
+    ) -> str: ...
 
 
 class Executor:
@@ -49,7 +57,7 @@ class Executor:
     async def _ending(self, attempt: Attempt, meter: Meter) -> Ending:
         if why := attempt.stopped():
             return why
-        run = asyncio.create_task(self._guarded(attempt.claim, meter), name=f"agent:{attempt.claim.task_id}")
+        run = asyncio.create_task(self._guarded(attempt, meter), name=f"agent:{attempt.claim.task_id}")
         stopping = asyncio.create_task(attempt.stopping.wait())
         try:
             await asyncio.wait({run, stopping}, timeout=attempt.timeout_s, return_when=asyncio.FIRST_COMPLETED)
@@ -59,6 +67,7 @@ class Executor:
                 await asyncio.wait({run}, timeout=GIVE_UP_S)
         finally:
             stopping.cancel()
+            attempt.steps.close()
             self._leave(run, attempt.claim)
         if attempt.stopped() is Stop.LOST:
             return Stop.LOST
@@ -70,14 +79,16 @@ class Executor:
                 return Raised(result)
         return attempt.stopped() or Raised(asyncio.CancelledError("the run cancelled itself"))
 
-    async def _guarded(self, claim: Claim, meter: Meter) -> str | BaseException:
+    async def _guarded(self, attempt: Attempt, meter: Meter) -> str | BaseException:
         """Every exception as a value: a SystemExit that leaves an asyncio task would end the whole event loop."""
+        claim = attempt.claim
         try:
             names = self._tracing.metadata(
                 session_id=claim.session_id, user_id=claim.user_id, tags=[claim.agent, claim.model]
             )
             work = work_of(claim, names)
-            return await self._runner.run(work, meter, callbacks=self._tracing.callbacks(claim.task_id))
+            callbacks = self._tracing.callbacks(claim.task_id)
+            return await self._runner.run(work, meter, callbacks=callbacks, on_step=attempt.steps.note)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 from agent.errors import AgentError
 from agent.meter import Meter
+from taskstore.claims import SettleKind, Settlement
 from taskstore.error_codes import ErrorCode
-from taskstore.records import SettleKind, Settlement, TokenUsage
+from taskstore.records import TokenUsage
 
 from .attempt import Attempt, Stop
 from .backoff import delay_ms
+from .storable import clean, encoded
 
 MAX_OUTPUT_BYTES = 1_048_576
 """Largest answer that is stored; a Redis value should stay under a megabyte or so."""
@@ -86,12 +88,3 @@ def _settle(
         usage=TokenUsage.of(meter.usage.as_dict()) if meter.model_calls else None,
         cost_usd=meter.cost_usd,
     )
-
-
-def encoded(text: str) -> bytes:
-    """UTF-8 of a text that a model wrote: unpaired surrogates, which no encoding takes, become question marks."""
-    return text.encode("utf-8", "replace")
-
-
-def clean(text: str) -> str:
-    return encoded(text).decode()

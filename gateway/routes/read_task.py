@@ -9,8 +9,10 @@ from starlette.responses import Response
 from gateway.answers import answer
 from gateway.openapi import problems
 from gateway.running import caller_of, gateway_of
-from gateway.schemas import TaskView, WaitQuery
+from gateway.schemas import WaitQuery
+from gateway.task_view import TaskView
 from gateway.waiting import demand_id, look_or_wait
+from taskstore.steps import Step, steps_of
 
 POLL_AGAIN_S = "1"
 
@@ -18,8 +20,13 @@ POLL_AGAIN_S = "1"
 async def read_task(request: Request, task_id: str, query: Annotated[WaitQuery, Query()]) -> Response:
     """The task as it stands. With `wait` the answer comes when it is final, or after that many seconds."""
     gateway = gateway_of(request)
-    task = await look_or_wait(gateway, demand_id(task_id), caller_of(request).may_touch, query.wait)
-    view = TaskView.of(task, simulated=gateway.models.simulated(task))
+    caller = caller_of(request).may_touch
+    task = await look_or_wait(gateway, demand_id(task_id), caller, query.wait)
+    steps: list[Step] = []
+    if task.steps:  # the stream is read only when there is something in it to show
+        history = await gateway.store.history(task_id, caller)
+        task, steps = history.record, steps_of(history.record, history.events)
+    view = TaskView.of(task, steps, simulated=gateway.models.simulated(task))
     return answer(view, headers={} if task.is_final else {"Retry-After": POLL_AGAIN_S})
 
 

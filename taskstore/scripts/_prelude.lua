@@ -63,8 +63,62 @@ local function event(id, r, kind, extra)
   call('PUBLISH', stream, entry)
 end
 
+-- What a task may keep of its steps: the stream is read whole by whoever asks for the task's steps.
+local MAX_STEPS, MAX_STEP_BYTES = 1000, 1048576
+
+-- The number of the last entry that was written with this fence, 0 before the first.
+local function last_step(id, fence)
+  local of, number = string.match(call('HGET', task_key(id), 'stepped') or '', '^(%d+) (%d+)$')
+  return of == whole(fence) and tonumber(number) or 0
+end
+
+-- Appends what the calls of a run did, each once however often it is sent: data.first numbers the first entry within
+-- the fence, and the record remembers the last. An entry is {ms ago, JSON}, or {count} of steps that were dropped.
+-- One announcement for all: whoever follows the task looks once.
+local function append_steps(id, r, data)
+  local key, last = task_key(id), last_step(id, r.fence)
+  local number, entry, dropped, bytes = data.first - 1, nil, 0, 0
+  local kept = tonumber(call('HGET', key, 'steps') or '0')
+  local size = tonumber(call('HGET', key, 'step_bytes') or '0')
+  local before = kept
+  for _, step in ipairs(data.steps) do
+    number = number + 1
+    if number > last then
+      if not step[2] then
+        dropped = dropped + step[1]
+      elseif kept >= MAX_STEPS or size + bytes >= MAX_STEP_BYTES then
+        dropped = dropped + 1
+      else
+        kept = kept + 1
+        bytes = bytes + #step[2]
+        entry = call('XADD', P .. 'events:' .. id, 'MAXLEN', '~', '10000', '*', 'type', 'step', 'status', r.status,
+          'attempt', whole(r.attempt), 'fence', whole(r.fence), 'at', whole(now - step[1]), 'step', step[2])
+      end
+    end
+  end
+  if number <= last then return end
+  call('HSET', key, 'stepped', whole(r.fence) .. ' ' .. whole(number))
+  if kept > before then call('HSET', key, 'steps', whole(kept), 'step_bytes', whole(size + bytes)) end
+  if dropped > 0 then call('HINCRBY', key, 'steps_dropped', whole(dropped)) end
+  if entry then call('PUBLISH', P .. 'events:' .. id, entry) end
+end
+
+-- For how long, in all, a model has been at its limit (ms): the difference of two looks is the wait that it cost.
+-- Kept only for models that ever were. `full` holds {model}|since while it is at the limit, and {model}|total.
+local function limited_ms(model)
+  local since, total = unpack(call('HMGET', P .. 'full', model .. '|since', model .. '|total'))
+  return tonumber(total or '0') + (since and math.max(0, now - tonumber(since)) or 0)
+end
+
+local function model_has_room(model)
+  if call('HEXISTS', P .. 'full', model .. '|since') == 0 then return end
+  call('HSET', P .. 'full', model .. '|total', whole(limited_ms(model)))
+  call('HDEL', P .. 'full', model .. '|since')
+end
+
 -- A running task's slot is free: a worker that had room, but not for this model, has to look again.
 local function ring_for_slot(r)
+  model_has_room(r.model)
   for _, kind in ipairs({ 'i', 'b' }) do
     if call('ZCARD', P .. 'ready:' .. r.model .. ':' .. kind) > 0 then ring(kind) end
   end
@@ -120,6 +174,8 @@ local function place(id, r, due)
     call('PERSIST', session .. ':log')
   end
   local lane = lane_of(r)
+  local limited = limited_ms(r.model)
+  if limited > 0 then set(id, r, { limited_from = limited }) end
   set(id, r, { at = 'ready:' .. lane })
   call('SADD', P .. 'lanes', lane)
   call('ZADD', P .. r.at, r.vscore, id)
@@ -179,6 +235,7 @@ local function end_turn(id, r, status, result)
     local waiting = load(next_id)
     if waiting and waiting.at == blocked_name(r) then
       place(next_id, waiting, now)
+      event(next_id, waiting, 'let_in')
       return
     end
   end

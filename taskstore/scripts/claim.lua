@@ -1,7 +1,7 @@
 -- claim: takes as many due tasks as there is room for, and answers all that their runs need.
 -- ARGV: 2 worker, 3 claim number, 4 room for batch tasks, 5 room in all, 6... model, most of it at once (0 = any), ...
 -- Returns {'ok', ms until the next scheduled task or -1, '1' if more could or might be taken, {task, ...}}; see unpack.py
--- Event: status running; cancelled or failed for a task whose time is over
+-- Event: status running; cancelled or failed for a task whose time is over; due for a task whose time has come
 local wid, number, room, total = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local worker = P .. 'worker:' .. wid
 
@@ -34,7 +34,10 @@ end
 for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'scheduled', '-inf', whole(now), 'LIMIT', 0, 100)) do
   call('ZREM', P .. 'scheduled', id)
   local r = load(id)
-  if r and r.at == 'scheduled' then place(id, r, now) end
+  if r and r.at == 'scheduled' then
+    place(id, r, now)
+    event(id, r, 'due', { 'due', whole(r.queued_at) })
+  end
 end
 
 -- Which lanes this worker may take from, and how many more each model allows over all workers.
@@ -82,7 +85,11 @@ local function take(lane, id, vscore)
   call('ZADD', P .. r.at, whole(now + policy.lease), id)
   local clock = tonumber(call('HGET', P .. 'fair', '*') or '0')
   if tonumber(vscore) > clock then call('HSET', P .. 'fair', '*', vscore) end
-  event(id, r, 'status', { 'worker', wid })
+  -- of its wait, what the model's limit was the reason for
+  local about, limited = { 'worker', wid }, limited_ms(r.model)
+  if limited > 0 then limited = limited - tonumber(call('HGET', task_key(id), 'limited_from') or '0') end
+  if limited > 0 then about = { 'worker', wid, 'limited_ms', whole(limited) } end
+  event(id, r, 'status', about)
   free[lane.model] = free[lane.model] - 1
   tasks[#tasks + 1] = answer_of(id, r)
   taken[#taken + 1] = { id, whole(r.fence) }
@@ -114,6 +121,15 @@ if more then ring('i') end
 if fill('b', math.min(total, room)) then
   more = more or room > 0
   ring('b')
+end
+
+for i = 6, #ARGV, 2 do
+  local model = ARGV[i]
+  if free[model] > 0 then
+    model_has_room(model)
+  else
+    call('HSETNX', P .. 'full', model .. '|since', whole(now))
+  end
 end
 
 -- Those that were dropped may have hidden others: look again while that gets anywhere.

@@ -1,15 +1,18 @@
--- read: a record and its place in the queue. Writes nothing.
--- ARGV: 2 id, 3 caller or '*'
--- Returns {position or -1, {field, value, ...}} | 'not_found'
-local id, caller = ARGV[2], ARGV[3]
+-- read: a record and its place in the queue; with its stream, also what has happened to it. Writes nothing.
+-- ARGV: 2 id, 3 caller or '*', 4 '1' for the stream
+-- Returns {position or -1, {field, value, ...}} | {position, {...}, now ms, ms that its model's limit has cost it in
+--         this wait, {entry, ...}} | 'not_found'
+local MOST_ENTRIES = 5000
+local id, caller, with_stream = ARGV[2], ARGV[3], ARGV[4] == '1'
 local flat = call('HGETALL', task_key(id))
-local at = ''
-local owner
-for i = 1, #flat, 2 do
-  if flat[i] == 'at' then at = flat[i + 1] end
-  if flat[i] == 'caller' then owner = flat[i + 1] end
+local r = { at = '' }
+for i = 1, #flat, 2 do r[flat[i]] = flat[i + 1] end
+if not r.caller or (caller ~= '*' and caller ~= r.caller) then return 'not_found' end
+local position, limited = -1, 0
+if string.sub(r.at, 1, 6) == 'ready:' then
+  position = call('ZRANK', P .. r.at, id) or -1
+  if with_stream then limited = limited_ms(r.model) - tonumber(r.limited_from or '0') end
 end
-if not owner or (caller ~= '*' and caller ~= owner) then return 'not_found' end
-local position = -1
-if string.sub(at, 1, 6) == 'ready:' then position = call('ZRANK', P .. at, id) or -1 end
-return { whole(position), flat }
+if not with_stream then return { whole(position), flat } end
+local entries = call('XRANGE', P .. 'events:' .. id, '-', '+', 'COUNT', MOST_ENTRIES)
+return { whole(position), flat, whole(now), whole(math.max(0, limited)), entries }

@@ -1,8 +1,8 @@
 -- settle: what becomes of running tasks, in one script for a batch. Only the fence of the claim may write.
--- ARGV: 2... id, fence, kind, data (JSON, records.Settlement), ...
+-- ARGV: 2... id, fence, kind, data (JSON, claims.Settlement), ...
 --       kind: success | fail | cancelled | retry | bury | release | suspend
 -- Returns a word per task: 'ok' (also for a repeat) | 'lease_lost'
--- Event: status success, failed, cancelled, retrying, pending or waiting
+-- Event: status success, failed, cancelled, retrying, pending or waiting; before it, step for those that came along
 
 local function again(id, r, status, due, cause)
   leave(id, r)
@@ -57,6 +57,8 @@ for i = 2, #ARGV, 4 do
   local r = load(id)
   if r and r.status == 'running' and r.fence == fence then
     local data = cjson.decode(ARGV[i + 3])
+    -- first: should they not be written, nothing is, and the worker sends the outcome without them
+    if data.steps then append_steps(id, r, data.steps) end
     set(id, r, { settled = fence, duration_ms = math.max(0, now - r.started_at) })
     charge(id, r, data)
     if r.cancel_at ~= '' and STOPPED_BY_CANCEL[kind] then kind = 'cancelled' end

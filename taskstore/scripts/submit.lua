@@ -46,6 +46,7 @@ local r = load(id)
 if r.session ~= '' then set(id, r, { turn = call('HINCRBY', session_key(r), 'seq', 1) }) end
 call('ZADD', P .. 'live', deadline_at, id)
 call('ZADD', P .. 'caller:' .. r.caller, whole(now), id)
+call('SADD', P .. 'callers', r.caller)
 if idem ~= '' then call('SET', idem, id .. ' ' .. body) end
 place(id, r, run_at)
 event(id, r, 'status')

@@ -61,6 +61,7 @@ for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'gone', '-inf', whole(now), '
   local id, caller = string.match(member, '^(%S+) (.*)$')
   local idem = call('HGET', task_key(id), 'idem')
   call('ZREM', P .. 'caller:' .. caller, id)
+  if call('EXISTS', P .. 'caller:' .. caller) == 0 then call('SREM', P .. 'callers', caller) end
   if idem and idem ~= '' and string.match(call('GET', idem) or '', '^(%S+)') == id then call('DEL', idem) end
   call('DEL', task_key(id), P .. 'events:' .. id)
   call('ZREM', P .. 'dead', id)

@@ -19,7 +19,7 @@ import pytest
 from core_config import ROOT, Settings
 from gateway.app import create_app
 from gateway.server import Server, own_socket
-from taskstore.records import Claim, SettleKind, Settlement
+from taskstore.claims import Claim, SettleKind, Settlement
 from taskstore.store import TaskStore
 
 JSON = {"content-type": "application/json"}

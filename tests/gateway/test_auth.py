@@ -42,6 +42,7 @@ ROUTES: list[Route] = [
     ("GET", "/task/{id}", {}),
     ("GET", "/task/{id}?wait=0.1", {}),
     ("POST", "/task/{id}/cancel", {}),
+    ("GET", "/tasks", {}),
     ("GET", "/models", {}),
     ("GET", "/openapi.json", {}),
     ("GET", "/docs", {}),

@@ -24,7 +24,9 @@ def test_without_a_command_that_exists_it_lists_them(copy: Copy, arguments: list
 @pytest.mark.parametrize(
     "arguments",
     [["start", "--fast"], ["stop", "extra"], ["keys"], ["keys", "new"], ["cost", "--by", "x"], ["ask"],
-     ["cost", "--since", "yesterday"], ["cost", "--since", "0d"], ["logs", "-n", "many"], ["status", "--js"]],
+     ["cost", "--since", "yesterday"], ["cost", "--since", "0d"], ["logs", "-n", "many"], ["status", "--js"],
+     ["why"], ["tasks", "--status", "done"], ["tasks", "--limit", "0"], ["tasks", "--since", "1 fortnight"],
+     ["tasks", "--metadata", "order"]],
 )  # fmt: skip
 def test_wrong_usage_exits_2_and_says_what_is_right(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
@@ -44,7 +46,7 @@ def test_every_command_has_a_file_and_a_help(copy: Copy) -> None:
 
 
 def test_commands_that_need_a_running_system_say_how_to_start_it(copy: Copy) -> None:
-    for arguments in (["ask", "hello"], ["smoke"], ["cost"]):
+    for arguments in (["ask", "hello"], ["smoke"], ["cost"], ["tasks"], ["why", "x"]):
         done = copy.manage(*arguments)
         assert done.returncode == 1, arguments
         assert "manage.py start" in done.stdout + done.stderr

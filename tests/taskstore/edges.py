@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from taskstore.records import Settlement
+from taskstore.claims import Settlement
 from taskstore.store import TaskStore
 
 from .state import About, State, Stream, ZSet

@@ -40,9 +40,14 @@ def taken(now: int, index: str, fence: int, waited: float) -> State:
 
 def promoted(now: int) -> State:
     """A scheduled task whose time has come is ready first, where it gets its place in the fair order; then claimed."""
+    ran = taken(now, "scheduled", 1, 1_000)
+    its_time = event(0, "pending", 0, 0) | {"type": "due", "due": About(now - 1_000), "at": About(now)}
     return joined(
-        taken(now, "scheduled", 1, 1_000),
-        {"task:t1": {**taken(now, "scheduled", 1, 1_000)["task:t1"], "vscore": "1.000000"}},
+        ran,
+        {
+            "task:t1": {**ran["task:t1"], "vscore": "1.000000"},
+            "events:t1": Stream([its_time, *ran["events:t1"]]),
+        },
         {"fair": {"*": "1", "alice|5": "1.000000"}, "lanes": {"M:b"}, "bell:b": ["1"]},
     )
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from taskstore.records import Kind, NewTask, SettleKind, Settlement
+from taskstore.claims import SettleKind, Settlement
+from taskstore.records import Kind, NewTask
 from taskstore.store import TaskStore
 
 from .state import Contents

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from taskstore.error_codes import ErrorCode
+from taskstore.scripts import FOLDER
 from taskstore.states import FINAL, TRANSITIONS, Status
 
 from .test_edges import CASES
@@ -37,9 +38,15 @@ def rows(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
+def test_every_type_of_entry_is_explained() -> None:
+    lua = "\n".join(path.read_text() for path in FOLDER.glob("*.lua"))
+    written = set(re.findall(r"\bevent\(\w+, \w+, '(\w+)'", lua)) | set(re.findall(r"'type', '(\w+)'", lua))
+    assert {row[0].strip("`") for row in rows("What the stream says")} == written
+
+
 def test_every_status_and_every_verb_is_explained() -> None:
     assert [row[0].strip("`") for row in rows("Statuses")] == [status.value for status in Status]
     verbs = [verb for row in rows("Verbs") for verb in row[0].split(", ")]
-    assert sorted(verbs) == sorted([*TRANSITIONS, "submit", "renew"])
+    assert sorted(verbs) == sorted([*TRANSITIONS, "submit", "renew", "step"])
     named = set(re.findall(r"`failed` / `(\w+)`", PAGE))
     assert named <= {code.value for code in ErrorCode}

@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from taskstore.records import Settlement
+from taskstore.claims import Settlement
 from taskstore.store import TaskStore
 
 from .edges import joined, sweep, swept

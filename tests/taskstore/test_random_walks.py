@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from core_config import Settings
+from taskstore.claims import Claim, Settlement
 from taskstore.errors import QueueFull, TaskNotFound, WrongStatus
-from taskstore.records import Claim, Kind, NewTask, Settlement, TaskRecord, WorkerInfo
+from taskstore.records import Kind, NewTask, TaskRecord, WorkerInfo
 from taskstore.states import FINAL, Status
 from taskstore.store import TaskStore
 

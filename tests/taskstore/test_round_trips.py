@@ -7,8 +7,9 @@ import pytest
 from redis.asyncio import Redis
 
 from core_config import Settings
+from taskstore.claims import Settlement
 from taskstore.connection import connect
-from taskstore.records import NewTask, Settlement, WorkerInfo
+from taskstore.records import NewTask, WorkerInfo
 from taskstore.scripts import FOLDER, VERBS, source
 from taskstore.store import TaskStore
 
@@ -99,4 +100,4 @@ def test_each_script_is_a_verb_and_says_what_it_takes_and_returns() -> None:
         assert header[0].startswith(f"-- {verb}: ")
         assert "\n-- Returns " in says, verb
         assert ("\n-- ARGV: 2" in says) == bool(re.search(r"ARGV(\[|, \d)", body)), verb
-        assert ("\n-- Event: " in says) == bool(re.search(r"\b(event|final|again)\(", body)), verb
+        assert ("\n-- Event: " in says) == bool(re.search(r"\b(event|final|again|append_steps)\(", body)), verb

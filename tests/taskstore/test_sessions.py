@@ -3,7 +3,8 @@
 import pytest
 
 from core_config import Settings
-from taskstore.records import Claim, NewTask, SettleKind, Settlement, Turn, session_key
+from taskstore.claims import Claim, SettleKind, Settlement, Turn
+from taskstore.records import NewTask, session_key
 from taskstore.store import TaskStore
 
 from .state import Contents, ZSet, changed

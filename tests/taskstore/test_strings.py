@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from taskstore.records import NewTask, Settlement, Turn
+from taskstore.claims import Settlement, Turn
+from taskstore.records import NewTask
 from taskstore.store import TaskStore
 
 STRINGS = {

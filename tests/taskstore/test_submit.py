@@ -6,8 +6,9 @@ from math import inf
 import pytest
 
 from core_config import Settings
+from taskstore.claims import Settlement
 from taskstore.errors import IdempotencyConflict, QueueFull
-from taskstore.records import Kind, NewTask, Settlement, session_key
+from taskstore.records import Kind, NewTask, session_key
 from taskstore.states import Status
 from taskstore.store import TaskStore
 
@@ -41,6 +42,7 @@ async def test_a_submit_writes_exactly_this(audited: TaskStore, contents: Conten
         "ready:M:i": ZSet(t1=0.5),
         "live": ZSet(t1=About(now + DAY_MS)),
         "caller:alice": ZSet(t1=About(now)),
+        "callers": {"alice"},
         "lanes": {"M:i"},
         "fair": {"alice|6": "0.500000"},
         "bell:i": ["1"],

@@ -94,7 +94,7 @@ def to_forget(make: World) -> World:
 
 
 NOTHING_LEFT: State = {
-    "task:t1": None, "events:t1": None, "gone": None, "dead": None, "caller:alice": None,
+    "task:t1": None, "events:t1": None, "gone": None, "dead": None, "caller:alice": None, "callers": None,
     "ttl": {"task:t1": None, "events:t1": None},
 }  # fmt: skip
 
@@ -117,7 +117,7 @@ async def test_a_record_that_redis_expired_first_leaves_its_callers_index_too(
         name: content for name, content in to_forget(success)(now).items() if name not in {"task:t1", "events:t1"}
     } | {"ttl": {}}  # fmt: skip
     await swept_to(audited, contents, before, {"forgotten": 1},
-                   joined(behind_clock(now), {"gone": None, "caller:alice": None}))  # fmt: skip
+                   joined(behind_clock(now), {"gone": None, "caller:alice": None, "callers": None}))  # fmt: skip
 
 
 @pytest.mark.parametrize(("held", "kept"), [("t1 abc", False), ("t2 abc", True)])

@@ -5,7 +5,8 @@ from typing import Literal
 
 import pytest
 
-from taskstore.records import NewTask, SettleKind, Settlement, TokenUsage
+from taskstore.claims import SettleKind, Settlement
+from taskstore.records import NewTask, TokenUsage
 from taskstore.store import TaskStore
 
 from .state import Contents

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from taskstore.records import NewTask, Settlement
+from taskstore.claims import Settlement
+from taskstore.records import NewTask
 from taskstore.store import TaskStore
 
 from .edges import settle

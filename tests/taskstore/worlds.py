@@ -47,6 +47,7 @@ def world(now: int, index: str, index_score: float, task: dict[str, Any], events
         index: ZSet(t1=index_score),
         "live": ZSet(t1=inf),
         "caller:alice": ZSet(t1=now - CAME_AGO),
+        "callers": {"alice"},
         "lanes": {"M:b"},
         "fair": {"alice|5": "1.000000"},
         "ttl": {},

@@ -3,7 +3,8 @@
 Messages: `say TEXT`, `clock` (answers its monotonic clock, ns), `sleep SECONDS`, `hold PATH` (until the file exists),
 `block SECONDS` (the event loop itself), `swallow PATH` (a hold that ignores its cancellation), `raise NAME`,
 `once PATH` (fails in passing the first time, then holds for ever), `spend` (tokens, then a hold for ever), `surrogate`,
-`large BYTES`, `die` (the process).
+`large BYTES`, `die` (the process). With steps: `steps N` (of a model and tools in turn), `begin PATH` (a tool that
+holds until the file exists), `leak TEXT` (in every text of a step).
 """
 
 import asyncio
@@ -12,11 +13,14 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
 from agent.errors import AgentError, ErrorCode
 from agent.meter import Meter, TokenUsage
+from agent.run_context import MAX_STEP_TEXT, StepEvent, StepListener
+from agent.run_context import cut as cut_text
 from agent.work import AgentWork
 from core_config import Settings
 from monitoring.logs import setup_logging
@@ -31,8 +35,27 @@ async def until(path: str) -> None:
         await asyncio.sleep(0.01)
 
 
+def a_step(on_step: StepListener | None, number: int) -> None:
+    """Odd ones are a model's, even ones a tool's."""
+    assert on_step
+    if number % 2:
+        on_step(StepEvent(kind="model", phase="start", number=number, name="M"))
+        usage = TokenUsage(10, 5, 15, 0, 0)
+        on_step(
+            StepEvent(
+                kind="model", phase="end", number=number, name="M", result="text", duration_ms=20.4, usage=usage,
+                cost_usd=0.25,
+            )
+        )  # fmt: skip
+    else:
+        on_step(StepEvent(kind="tool", phase="start", number=number, name="adder", arguments='{"a": 1}'))
+        on_step(StepEvent(kind="tool", phase="end", number=number, name="adder", error="no", duration_ms=3.0))
+
+
 class ScriptedRunner:
-    async def run(self, work: AgentWork, meter: Meter, *, callbacks: object = ()) -> str:
+    async def run(
+        self, work: AgentWork, meter: Meter, *, callbacks: object = (), on_step: StepListener | None = None
+    ) -> str:
         verb, _, rest = work.message.partition(" ")
         match verb:
             case "say":
@@ -69,6 +92,21 @@ class ScriptedRunner:
                 os._exit(9)
             case "surrogate":
                 return "half \ud800 pair"
+            case "steps":
+                for number in range(1, int(rest) + 1):
+                    a_step(on_step, number)
+            case "begin":
+                assert on_step
+                on_step(StepEvent(kind="tool", phase="start", number=1, name="held", arguments="{}"))
+                await until(rest)
+                on_step(StepEvent(kind="tool", phase="end", number=1, name="held", result="ok", duration_ms=1.0))
+            case "leak":
+                assert on_step
+                on_step(
+                    StepEvent(kind="tool", phase="end", number=1, name="t", arguments=rest, result=rest, error=rest)
+                )
+                cut = cut_text("x" * (MAX_STEP_TEXT - 10) + rest)
+                on_step(StepEvent(kind="tool", phase="end", number=2, name="t", result=cut))
             case "large":
                 return "x" * int(rest)
         return "done"
@@ -89,7 +127,9 @@ def main() -> None:
     asyncio.set_event_loop(loop)
     worker = WorkerInfo(sys.argv[1], "test", os.getpid(), "test", settings.worker_concurrency, 0)
     models = {"M": None, "Few": 2}
-    hooks = {"on_job_start": hook, "on_job_end": hook, "after_job_end": hook} if "hooks" in sys.argv else {}
+    hooks: dict[str, Any] = {}
+    if "hooks" in sys.argv:
+        hooks = {"on_job_start": hook, "on_job_end": hook, "after_job_end": hook}
     if "slow-hook" in sys.argv:
         hooks = {"after_job_end": slow_hook}
     Engine(settings, Executor(ScriptedRunner(), Tracing(settings)), worker, models, **hooks).run()

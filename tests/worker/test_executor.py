@@ -1,6 +1,7 @@
 """What an attempt hands to the agent."""
 
-from taskstore.records import Claim, Kind, Turn
+from taskstore.claims import Claim, Turn
+from taskstore.records import Kind
 from worker.executor import work_of
 
 

@@ -1,0 +1,115 @@
+"""The body of `GET /task/{task_id}`: a task and its steps as their caller sees them."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from taskstore.records import TaskRecord
+from taskstore.states import Status
+from taskstore.steps import Step
+
+from .schemas import Stamp, TaskStatus, wire_status
+
+
+class StepView(BaseModel):
+    """One call of a model or a tool. Its texts are cut, and hold no secret of the system's."""
+
+    attempt: int
+    number: int = Field(description="From 1 within its run.")
+    kind: Literal["model", "tool"]
+    name: str
+    state: Literal["running", "done", "failed", "unfinished"] = Field(
+        description="`unfinished`: its attempt ended without it, as when its worker was lost."
+    )
+    started_at: Stamp
+    duration_ms: int | None
+    arguments: str | None
+    result: str | None
+    error: str | None
+    token_usage: dict[str, int] | None
+    cost_usd: float | None = Field(description="Null for a tool, and for a model call whose price is unknown.")
+
+    @classmethod
+    def of(cls, step: Step) -> "StepView":
+        return cls(
+            attempt=step.attempt,
+            number=step.number,
+            kind=step.kind,
+            name=step.name,
+            state=step.state,
+            started_at=step.started_at,
+            duration_ms=step.duration_ms,
+            arguments=step.arguments,
+            result=step.result,
+            error=step.error,
+            token_usage=None if step.usage is None else step.usage.as_dict(),
+            cost_usd=step.cost_usd,
+        )
+
+
+class TaskView(BaseModel):
+    """A task as its caller sees it. Times are UTC, durations milliseconds."""
+
+    task_id: str
+    status: TaskStatus
+    phase: Literal["retrying"] | None = Field(description="More on `pending`: an attempt failed, the next one comes.")
+    result: str | None
+    error: str | None
+    error_code: str | None
+    duration_ms: int | None = Field(description="Run of the last attempt.")
+    queued_ms: int | None = Field(description="Wait before that attempt.")
+    token_usage: dict[str, int] | None = Field(description="Tokens of all model calls, summed.")
+    cost_usd: float | None = Field(description="Null when any call's price is unknown.")
+    created_at: Stamp
+    started_at: Stamp | None
+    completed_at: Stamp | None
+    cancel_requested_at: Stamp | None
+    run_at: Stamp | None
+    deadline_at: Stamp | None
+    model: str
+    agent: str
+    priority: int
+    attempt: int = Field(description="From 1; 0 before the first.")
+    queue_position: int | None = Field(description="Tasks of its lane that come first; null unless it is ready to run.")
+    session_id: str | None
+    user_id: str | None
+    metadata: dict[str, Any]
+    partial: str | None = Field(description="What a task that did not succeed had so far.")
+    simulated: bool = Field(description="The answer is made up by the simulator.")
+    steps: list[StepView] = Field(description="Model and tool calls of all attempts so far.")
+    steps_dropped: int = Field(description="Beginnings and ends of calls that are not kept, for being too many.")
+
+    @classmethod
+    def of(cls, task: TaskRecord, steps: Sequence[Step] = (), *, simulated: bool) -> "TaskView":
+        retrying = task.status is Status.RETRYING
+        return cls(
+            task_id=task.task_id,
+            status=wire_status(task.status),
+            phase="retrying" if retrying else None,
+            result=task.result,
+            error=task.error,
+            error_code=task.error_code,
+            duration_ms=task.duration_ms,
+            queued_ms=task.queued_ms,
+            token_usage=None if task.usage is None else task.usage.as_dict(),
+            cost_usd=task.cost_usd,
+            created_at=task.created_at,
+            started_at=task.started_at,
+            completed_at=task.completed_at,
+            cancel_requested_at=task.cancel_requested_at,
+            run_at=task.run_at,
+            deadline_at=task.deadline_at,
+            model=task.model,
+            agent=task.agent,
+            priority=task.priority,
+            attempt=task.attempt,
+            queue_position=task.queue_position,
+            session_id=task.session_id,
+            user_id=task.user_id,
+            metadata=dict(task.metadata),
+            partial=task.partial,
+            simulated=simulated,
+            steps=[StepView.of(step) for step in steps],
+            steps_dropped=task.steps_dropped,
+        )

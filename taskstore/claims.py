@@ -1,0 +1,101 @@
+"""What a worker gets with a claim, and what it hands back: the two ends of one attempt."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from .records import Kind, TokenUsage
+from .steps import StepBatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One task as a worker gets it: all that a run needs, in one answer. `fence` is the token of every write."""
+
+    task_id: str
+    fence: int
+    attempt: int
+    crashes: int
+    retries: int
+    caller: str
+    model: str
+    agent: str
+    kind: Kind
+    message: str
+    user_id: str | None
+    session_id: str | None
+    metadata: Mapping[str, Any]
+    left_ms: int | None
+    """Milliseconds until its deadline; a duration, so that no two machines' clocks are compared."""
+    history: Sequence["Turn"] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One finished exchange of a session."""
+
+    message: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    tasks: Sequence[Claim]
+    next_due_ms: int | None
+    """Milliseconds until the next scheduled task is due; None when none is scheduled."""
+    more: bool
+    """Tasks that this claim could have taken were left, for want of room in one answer, or may have stood behind those
+    that it dropped: claim again while there is room.
+    """
+
+
+SettleKind = Literal["success", "fail", "cancelled", "retry", "bury", "release", "suspend"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What becomes of a running task, and what its attempt spent."""
+
+    task_id: str
+    fence: int
+    kind: SettleKind
+    result: str | None = None
+    partial: str | None = None
+    error: str | None = None
+    error_code: str | None = None
+    cause: str | None = None
+    delay_ms: int = 0
+    decide_within_ms: int = 0
+    answered_by: str | None = None
+    simulated: bool = False
+    usage: TokenUsage | None = None
+    """None when the attempt called no model."""
+    cost_usd: float | None = None
+    """Of this attempt; None with a `usage` means that the price is unknown."""
+    steps: StepBatch | None = None
+    """Those that were not written yet come along; they are written before the outcome."""
+
+    def as_json(self) -> bytes:
+        """The script's argument. Money travels as whole billionths of a dollar: sums of floats would drift."""
+        data: dict[str, Any] = {
+            name: _storable(getattr(self, name))
+            for name in ("result", "partial", "error", "error_code", "cause", "answered_by")
+            if getattr(self, name) is not None
+        }
+        data["delay_ms"] = self.delay_ms
+        data["decide_ms"] = self.decide_within_ms
+        data["simulated"] = self.simulated
+        if self.usage is not None:
+            data["usage"] = self.usage.as_dict()
+            data["unpriced"] = int(self.cost_usd is None)
+            data["cost_nusd"] = round((self.cost_usd or 0) * 1e9)
+        if self.steps is not None:
+            data["steps"] = self.steps.as_data()
+        return orjson.dumps(data)
+
+
+def _storable(text: str) -> str:
+    """The text without unpaired surrogates: a model's JSON may hold them (half an emoji), UTF-8 cannot."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -1,0 +1,67 @@
+"""A task's stream, read: what happened to it, in order."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from .records import TaskRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEvent:
+    """One entry. `type`: `status` (it changed to `status`), `cancel_requested`, `due` (a scheduled task's time came),
+    `let_in` (a blocked task's session is its own now), `step` (a model or tool call began or ended).
+    """
+
+    id: str
+    """Of the stream's entry: what a reader resumes from."""
+    type: str
+    status: str
+    attempt: int
+    fence: int
+    at: datetime
+    due: datetime | None = None
+    cause: str | None = None
+    error_code: str | None = None
+    worker: str | None = None
+    limited_ms: int = 0
+    """Of the wait before this run, what the model's limit on tasks at once was the reason for."""
+    step: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskHistory:
+    """A record and its stream as they were at one moment, `now` by Redis's clock."""
+
+    record: TaskRecord
+    events: Sequence[TaskEvent]
+    now: datetime
+    limited_ms: int
+    """As in TaskEvent, of the wait that a ready task is in now."""
+
+
+def event_of(entry_id: str, flat: Sequence[str]) -> TaskEvent:
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    step = fields.get("step")
+    due = fields.get("due")
+    return TaskEvent(
+        id=entry_id,
+        type=fields["type"],
+        status=fields["status"],
+        attempt=int(fields["attempt"]),
+        fence=int(fields["fence"]),
+        at=moment(fields["at"]),
+        due=None if due is None else moment(due),
+        cause=fields.get("cause") or None,
+        error_code=fields.get("error_code") or None,
+        worker=fields.get("worker") or None,
+        limited_ms=int(fields.get("limited_ms", "0")),
+        step=None if step is None else orjson.loads(step),
+    )
+
+
+def moment(ms: str) -> datetime:
+    return datetime.fromtimestamp(int(ms) / 1000, UTC)

@@ -1,0 +1,108 @@
+"""What a run's model and tool calls did: noted by the worker as they begin and end, read back as one step each."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import orjson
+
+from .events import TaskEvent
+from .records import TaskRecord, TokenUsage
+from .states import Status
+
+
+@dataclass(frozen=True, slots=True)
+class StepNote:
+    """One beginning or end, ready to be written. `text` is its JSON; `noted` the monotonic clock's seconds."""
+
+    text: str
+    noted: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepBatch:
+    """Notes of one attempt, in order; `first` numbers the first of them from 1 within the attempt, so that a batch that
+    is sent twice is written once. A number in the place of a note says how many had to be dropped there.
+    """
+
+    first: int
+    notes: Sequence[StepNote | int]
+
+    def as_data(self) -> dict[str, Any]:
+        """The script's argument. Ages, not times: machines' clocks are not compared."""
+        now = time.monotonic()
+        entries: list[list[Any]] = [
+            [note] if isinstance(note, int) else [max(0, round((now - note.noted) * 1000)), note.text]
+            for note in self.notes
+        ]
+        return {"first": self.first, "steps": entries}
+
+    def as_json(self) -> bytes:
+        return orjson.dumps(self.as_data())
+
+
+StepState = Literal["running", "done", "failed", "unfinished"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One call of a model or a tool. Times are UTC, durations milliseconds."""
+
+    attempt: int
+    fence: int
+    number: int
+    """From 1 within its run."""
+    kind: Literal["model", "tool"]
+    name: str
+    state: StepState
+    """`unfinished`: its attempt ended without it, as when the worker was lost."""
+    started_at: datetime
+    duration_ms: int | None
+    arguments: str | None
+    result: str | None
+    error: str | None
+    usage: TokenUsage | None
+    cost_usd: float | None
+    """None for a tool, and for a model call whose price is unknown."""
+
+
+def steps_of(record: TaskRecord, events: Iterable[TaskEvent]) -> list[Step]:
+    """The steps in the order in which they began; beginnings and ends belong together by attempt and number."""
+    started: dict[tuple[int, int], tuple[datetime, Mapping[str, Any]]] = {}
+    steps: dict[tuple[int, int], Step] = {}
+    for event in events:
+        if event.step is not None:
+            key = event.fence, int(event.step["number"])
+            lasted = timedelta(milliseconds=event.step.get("duration_ms") or 0)
+            began, told = started.setdefault(key, (event.at - lasted, event.step))
+            steps[key] = _step(event, {**told, **event.step}, began, runs=_runs(record, event.fence))
+    return sorted(steps.values(), key=lambda step: (step.fence, step.number))
+
+
+def _runs(record: TaskRecord, fence: int) -> bool:
+    return record.status is Status.RUNNING and record.fence == fence
+
+
+def _step(event: TaskEvent, note: Mapping[str, Any], began: datetime, *, runs: bool) -> Step:
+    ended = note["phase"] == "end"
+    state: StepState = "running" if runs else "unfinished"
+    if ended:
+        state = "failed" if note.get("error") is not None else "done"
+    usage, duration = note.get("usage"), note.get("duration_ms")
+    return Step(
+        attempt=event.attempt,
+        fence=event.fence,
+        number=int(note["number"]),
+        kind=note["kind"],
+        name=note["name"],
+        state=state,
+        started_at=began,
+        duration_ms=None if duration is None else round(duration),
+        arguments=note.get("arguments"),
+        result=note.get("result"),
+        error=note.get("error"),
+        usage=None if usage is None else TokenUsage.of(usage),
+        cost_usd=note.get("cost_usd"),
+    )

@@ -1,0 +1,95 @@
+"""The steps of one attempt, from the agent's edge to the writer: redacted, bounded, and never waited for."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from agent.run_context import MAX_STEP_TEXT, StepEvent
+from taskstore.claims import Claim
+from taskstore.steps import StepBatch, StepNote
+
+from .storable import clean
+
+MOST_WAITING = 100
+"""Notes of one attempt that wait for Redis; with more, the newest are dropped and counted."""
+REDACTED_TAIL = 200
+"""Characters that are taken off the end of a text that was cut: the beginning of a secret could stand there, which
+nobody would know for one without its end. The beginning of a longer secret could stay."""
+
+Redact = Callable[[str], str]
+
+
+class StepLog:
+    """`note` is the run's step listener. The writer takes what waits, and puts back what it could not write."""
+
+    def __init__(self, claim: Claim, redact: Redact, on_note: Callable[["StepLog"], None]) -> None:
+        """`on_note(log)` is called when the first of some notes waits."""
+        self.task_id = claim.task_id
+        self.fence = claim.fence
+        self._redact = redact
+        self._on_note = on_note
+        self._next = 1
+        self._waiting: list[StepNote | int] = []
+        self._dropped = 0
+        self._closed = False
+
+    def note(self, event: StepEvent) -> None:
+        if self._closed:  # a run that outlives its attempt
+            return
+        if len(self._waiting) >= MOST_WAITING:
+            self._dropped += 1
+            return
+        data: dict[str, Any] = {
+            "kind": event.kind,
+            "phase": event.phase,
+            "number": event.number,
+            "name": event.name,
+            "arguments": self._told(event.arguments),
+            "result": self._told(event.result),
+            "error": self._told(event.error),
+            "duration_ms": None if event.duration_ms is None else round(event.duration_ms),
+        }
+        if event.kind == "model" and event.phase == "end":
+            data["cost_usd"] = event.cost_usd
+            # a call that failed reports none, which is not zero
+            data["usage"] = event.usage.as_dict() if event.usage and event.usage.total_tokens else None
+        text = orjson.dumps({name: value for name, value in data.items() if value is not None}).decode()
+        self._waiting.append(StepNote(text, time.monotonic()))
+        if len(self._waiting) == 1:
+            self._on_note(self)
+
+    def take(self) -> StepBatch | None:
+        """All that waits; None when nothing does."""
+        if self._dropped:
+            self._waiting.append(self._dropped)
+            self._dropped = 0
+        if not self._waiting:
+            return None
+        batch = StepBatch(self._next, tuple(self._waiting))
+        self._next += len(batch.notes)
+        self._waiting = []
+        return batch
+
+    def put_back(self, batch: StepBatch) -> None:
+        """After a write that may or may not have arrived: the same notes keep their numbers."""
+        self._next = batch.first
+        self._waiting = [*batch.notes, *self._waiting]
+
+    def close(self) -> None:
+        """Nothing is noted from here on; what waits can still be taken."""
+        self._closed = True
+
+    def drop(self, batch: StepBatch) -> None:
+        """Notes that cannot be written are counted with the next ones that can."""
+        self._next = batch.first
+        self._dropped += sum(note if isinstance(note, int) else 1 for note in batch.notes)
+
+    def _told(self, text: str | None) -> str | None:
+        if text is None:
+            return None
+        redacted = self._redact(clean(text[:MAX_STEP_TEXT]))
+        if len(text) >= MAX_STEP_TEXT:
+            redacted = redacted[:-REDACTED_TAIL] + "…"
+        return redacted
