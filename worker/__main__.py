@@ -32,7 +32,7 @@ def main() -> int:
     except (ConfigurationError, ValidationError) as error:
         sys.stderr.write(f"The configuration does not work: {error}\n")
         return EXIT_CONFIGURATION
-    setup_logging(settings, "worker", secrets=keys)
+    redact = setup_logging(settings, "worker", secrets=keys)
     keep_loopback_off_proxies()
 
     # not before the settings are known to work: these take seconds to load
@@ -44,7 +44,7 @@ def main() -> int:
     asyncio.set_event_loop(loop)
     host, pid = socket.gethostname(), os.getpid()
     worker_id = options.id or f"{host}-{pid}-{secrets.token_hex(4)}"
-    runner, tracing = AgentRunner(settings), Tracing(settings)
+    runner, tracing = AgentRunner(settings), Tracing(settings, redact)
 
     async def close(ctx: dict[Any, Any]) -> None:  # noqa: ARG001  arq's signature
         await runner.close()

@@ -24,11 +24,13 @@ class EchoRunner:
 
 def main() -> None:
     settings = Settings(_env_file=None)
-    setup_logging(settings, "worker")
+    redact = setup_logging(settings, "worker")
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     about = WorkerInfo("echo", "test", os.getpid(), "test", settings.worker_concurrency, 0)
-    Engine(settings, Executor(EchoRunner(), Tracing(settings)), about, dict.fromkeys(load_registry(settings))).run()
+    Engine(
+        settings, Executor(EchoRunner(), Tracing(settings, redact)), about, dict.fromkeys(load_registry(settings))
+    ).run()
 
 
 if __name__ == "__main__":

@@ -73,13 +73,13 @@ async def hook(ctx: dict[object, object]) -> None:
 
 def main() -> None:
     settings = Settings(_env_file=None)
-    setup_logging(settings, "worker")
+    redact = setup_logging(settings, "worker")
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = WorkerInfo(sys.argv[1], "test", os.getpid(), "test", settings.worker_concurrency, 0)
     models = {"M": None, "Few": 2}
     hooks = {"on_job_start": hook, "on_job_end": hook, "after_job_end": hook} if "hooks" in sys.argv else {}
-    Engine(settings, Executor(ScriptedRunner(), Tracing(settings)), worker, models, **hooks).run()
+    Engine(settings, Executor(ScriptedRunner(), Tracing(settings, redact)), worker, models, **hooks).run()
 
 
 if __name__ == "__main__":
