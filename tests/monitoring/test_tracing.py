@@ -15,6 +15,9 @@ from core_config import Settings
 from monitoring.logs import Redactor
 from monitoring.tracing import Tracing
 
+SECRET = "canary-4f9a8b7c"
+REDACT = Redactor([SECRET])
+
 
 class Sink:
     def __init__(self) -> None:
@@ -63,7 +66,7 @@ def server() -> Iterator[Sink]:
 @pytest.fixture
 def sink(server: Sink) -> Iterator[Sink]:
     yield server
-    LangfuseResourceManager.reset()  # it keeps a client for each public key for as long as the process lives
+    LangfuseResourceManager.reset()  # it keeps a client of each public key for good
     server.requests.clear()
 
 
@@ -75,7 +78,7 @@ async def test_both_attempts_of_a_task_are_one_trace_that_names_its_session_and_
             langfuse_secret_key="sk-lf-test",
             LANGFUSE_BASE_URL=sink.url,
         ),
-        str,
+        REDACT,
     )
     chain = RunnableLambda(str.upper)
     for task_id in ("task-1", "task-1", "task-2"):
@@ -96,30 +99,29 @@ async def test_both_attempts_of_a_task_are_one_trace_that_names_its_session_and_
 
 
 async def test_no_secret_is_in_a_trace(settings: Settings, sink: Sink):
-    secret = "canary-4f9a8b7c"
     given = Settings(
         redis_url=settings.redis_url,
         langfuse_public_key="pk-lf-test",
         langfuse_secret_key="sk-lf-test",
         LANGFUSE_BASE_URL=sink.url,
     )
-    tracing = Tracing(given, Redactor([secret]))
+    tracing = Tracing(given, REDACT)
 
     def fail(text: str) -> str:
         raise RuntimeError(f"could not use {text}")
 
     with pytest.raises(RuntimeError):
         await (RunnableLambda(str.upper) | RunnableLambda(str.lower) | RunnableLambda(fail)).ainvoke(
-            f"use {secret}", {"callbacks": list(tracing.callbacks("task-1")), "metadata": {"note": [secret, 1]}}
+            f"use {SECRET}", {"callbacks": list(tracing.callbacks("task-1")), "metadata": {"note": [SECRET, 1]}}
         )
     await tracing.close()
     assert "[redacted]" in str(sink.spans())
     assert any(span.get("langfuse.observation.level") == "ERROR" for span in sink.spans())
-    assert all(secret.encode() not in body for _, _, body in sink.requests)
+    assert all(SECRET.encode() not in body for _, _, body in sink.requests)
 
 
 def test_without_keys_nothing_of_langfuse_is_used(settings: Settings):
-    tracing = Tracing(settings.model_copy(update={"langfuse_public_key": "pk-lf-only-one"}), str)
+    tracing = Tracing(settings.model_copy(update={"langfuse_public_key": "pk-lf-only-one"}), REDACT)
     assert tracing.callbacks("task") == ()
     assert tracing.metadata(session_id="s", user_id="u", tags=[]) == {}
     assert sys.modules["monitoring.tracing"].__dict__.get("Langfuse") is None
