@@ -28,23 +28,27 @@ def new_task(number: int) -> NewTask:
 
 
 async def give_up(begin: Callable[[int], Awaitable[None]], calls: int) -> int:
-    """Begins so many calls, some at once, and gives up each after other turns of the loop. How many were given up."""
-    turns = itertools.cycle(range(MOST_TURNS))
+    """Begins so many calls, some at once, and gives up each after other turns of the loop. How many were given up.
+
+    Each that ends makes room for the next at once, which takes the connection while its late reply is on the way.
+    """
+    numbers, turns = iter(range(calls)), itertools.cycle([*range(MOST_TURNS), 100])
     given_up = 0
 
-    async def one(number: int) -> bool:
-        call = asyncio.ensure_future(begin(number))
-        for _ in range(next(turns)):
-            await asyncio.sleep(0)
-        call.cancel()
-        (ended,) = await asyncio.gather(call, return_exceptions=True)
-        if isinstance(ended, asyncio.CancelledError):
-            return True
-        assert ended is None, ended
-        return False
+    async def one_after_another() -> None:
+        nonlocal given_up
+        for number in numbers:
+            call = asyncio.ensure_future(begin(number))
+            for _ in range(next(turns)):
+                await asyncio.sleep(0)
+            call.cancel()
+            (ended,) = await asyncio.gather(call, return_exceptions=True)
+            if isinstance(ended, asyncio.CancelledError):
+                given_up += 1
+            else:
+                assert ended is None, ended
 
-    for first in range(0, calls, AT_ONCE):
-        given_up += sum(await asyncio.gather(*map(one, range(first, first + AT_ONCE))))
+    await asyncio.gather(*(one_after_another() for _ in range(AT_ONCE)))
     return given_up
 
 
