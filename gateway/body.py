@@ -115,7 +115,7 @@ def _demand_json(content_type: str) -> None:
 def parse(body: bytes) -> Any:
     """The value. Refuses what JSON readers disagree on: names given twice, NaN, half characters, NUL, deep nesting."""
     if not body.strip():
-        raise Problem("invalid_json", "The body is empty; send a JSON object.")
+        raise _invalid_json("The body is empty; send a JSON object.")
     try:
         value = orjson.loads(body.removeprefix(BOM))
     except orjson.JSONDecodeError as error:
@@ -126,21 +126,25 @@ def parse(body: bytes) -> Any:
             said = "it holds half of a surrogate pair, which is no character; send the whole character"
         elif "depth" in said:
             said = f"it is nested deeper than {MAX_DEPTH} levels"
-        raise Problem("invalid_json", f"The body is not valid JSON: {said}.") from None
+        raise _invalid_json(f"The body is not valid JSON: {said}.") from None
     if _depth_exceeds(value, MAX_DEPTH):
-        raise Problem("invalid_json", f"The body is nested deeper than {MAX_DEPTH} levels.")
+        raise _invalid_json(f"The body is nested deeper than {MAX_DEPTH} levels.")
     # orjson keeps the last of two equal names; this second look costs microseconds, and its depth is bounded by now
     json.loads(body.removeprefix(BOM), object_pairs_hook=_once, parse_int=len, parse_float=len)
     if NUL in body and _holds_nul(value):
-        raise Problem("invalid_json", "The body holds a NUL character (\\u0000), which no text here may.")
+        raise _invalid_json("The body holds a NUL character (\\u0000), which no text here may.")
     return value
+
+
+def _invalid_json(detail: str) -> Problem:
+    return Problem("invalid_json", detail, errors=[{"loc": ["body"], "msg": detail, "type": "json_invalid"}])
 
 
 def _once(pairs: list[tuple[str, Any]]) -> None:
     names = set()
     for name, _ in pairs:
         if name in names:
-            raise Problem("invalid_json", f"The name {name[:50]!r} stands twice in one object; give it once.")
+            raise _invalid_json(f"The name {name[:50]!r} stands twice in one object; give it once.")
         names.add(name)
 
 

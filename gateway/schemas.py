@@ -72,7 +72,9 @@ class Sent(BaseModel):
 
 
 class ChatBody(Sent):
-    message: Annotated[str, AfterValidator(_not_blank)] = Field(min_length=1, description="What the agent should do.")
+    message: Annotated[str, AfterValidator(_not_blank)] = Field(
+        description="What the agent should do.", json_schema_extra={"minLength": 1, "pattern": r"\S"}
+    )
     session_id: Name | None = Field("default", description="Conversation; `default`, empty or null is none.")
     user_id: Name | None = Field(None, description="For whom; sessions and costs are kept apart by it.")
     model: Name | None = Field(None, description="Name from `GET /models`; unset, the active one.")

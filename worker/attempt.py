@@ -26,6 +26,7 @@ class Attempt:
 
     def __init__(self, claim: Claim, timeout_s: float) -> None:
         self.claim = claim
+        self.name = attempt_name(claim.task_id, claim.fence)
         left_s = float("inf") if claim.left_ms is None else claim.left_ms / 1000
         self.timeout_s = min(timeout_s, left_s)
         self.timeout_means = Stop.DEADLINE if left_s < timeout_s else Stop.TIMEOUT
@@ -41,3 +42,8 @@ class Attempt:
     def stopped(self) -> Stop | None:
         """Why it was told to stop; None while it was not."""
         return self._stopped
+
+
+def attempt_name(task_id: str, fence: int) -> str:
+    """What tells an attempt from every other, also from a later one at the same task."""
+    return f"{task_id}:{fence}"

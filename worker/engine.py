@@ -24,7 +24,7 @@ from taskstore.errors import StoreUnavailable
 from taskstore.records import Claim, Claimed, Kind, Settlement, WorkerInfo
 from taskstore.store import TaskStore
 
-from .attempt import Attempt, Stop
+from .attempt import Attempt, Stop, attempt_name
 from .bell import Bell
 from .cancels import Cancels
 from .executor import Executor
@@ -67,7 +67,9 @@ class Engine(Worker):
         self._redis = connect(settings.redis_address)
         self._listening = connect(settings.redis_address, blocking=True)
         self.store = TaskStore(self._redis, settings)
+        # By `Attempt.name`, as arq's `tasks` too: a worker can be given a task again while its last attempt still ends.
         self.attempts: dict[str, Attempt] = {}
+        self._passing_on: set[asyncio.Task[None]] = set()
         self._slots = settings.worker_concurrency + math.ceil(settings.worker_concurrency / 10)
         self._claim_number = 1
         self._claiming: asyncio.Task[None] | None = None
@@ -176,38 +178,39 @@ class Engine(Worker):
                 self._bells[Kind.INTERACTIVE].listen()
 
     def _begin(self, claim: Claim) -> None:
+        attempt = Attempt(claim, self._settings.attempt_timeout_seconds)
         self._keeper.hold(claim.task_id, claim.fence)
-        self.attempts[claim.task_id] = attempt = Attempt(claim, self._settings.attempt_timeout_seconds)
+        self.attempts[attempt.name] = attempt
         if not self.allow_pick_jobs:
             attempt.stop(Stop.DRAIN)
-        task = self.loop.create_task(self.run_job(claim.task_id, 0), name=f"attempt:{claim.task_id}")
-        self.tasks[claim.task_id] = task
-        task.add_done_callback(lambda _: self._end(claim))
+        task = self.loop.create_task(self.run_job(attempt.name, 0), name=f"attempt:{attempt.name}")
+        self.tasks[attempt.name] = task
+        task.add_done_callback(lambda _: self._end(attempt))
 
-    def _end(self, claim: Claim) -> None:
+    def _end(self, attempt: Attempt) -> None:
         """A freed slot is a reason to look only for a worker that had no room: the others hear the bell."""
         had_no_room = len(self.tasks) in {self.max_jobs, self._slots}
-        self.tasks.pop(claim.task_id, None)
-        self.attempts.pop(claim.task_id, None)
-        self._keeper.drop(claim.task_id, claim.fence)
+        self.tasks.pop(attempt.name, None)
+        self.attempts.pop(attempt.name, None)
+        self._keeper.drop(attempt.claim.task_id, attempt.claim.fence)
         if had_no_room:
             self._wake.set()
 
     # -- one attempt
 
     async def run_job(self, job_id: str, score: int) -> None:  # noqa: ARG002  arq's signature
-        """Runs the attempt and settles it. Raises nothing: whatever happens here is not the worker's end."""
+        """Runs the attempt of that name and settles it. Raises nothing: what happens here never ends the worker."""
         attempt = self.attempts[job_id]
         claim = attempt.claim
-        ctx = {**self.ctx, "job_id": job_id, "job_try": claim.attempt}
-        log.info("attempt_started", extra={"task": job_id, "attempt": claim.attempt, "model": claim.model})
+        ctx = {**self.ctx, "job_id": claim.task_id, "job_try": claim.attempt}
+        log.info("attempt_started", extra={"task": claim.task_id, "attempt": claim.attempt, "model": claim.model})
         await self._call(self.on_job_start, ctx)
         try:
             settlement = await self._executor.run(attempt)
             word = "lease_lost" if settlement is None else await self._writer.settle(settlement)
         except Exception:
             # its lease runs out, and the task is rescued
-            log.exception("attempt_broke", extra={"task": job_id, "attempt": claim.attempt})
+            log.exception("attempt_broke", extra={"task": claim.task_id, "attempt": claim.attempt})
             return
         self._count(claim, settlement, word)
         await self._call(self.on_job_end, ctx)
@@ -241,19 +244,21 @@ class Engine(Worker):
         if self.allow_pick_jobs and (room or (extra and kind is Kind.INTERACTIVE)):
             self._wake.set()
         else:  # it came while the last slot was taken: somebody else's
-            self.loop.create_task(self._pass_on(kind))
+            passing = self.loop.create_task(self._pass_on(kind))
+            self._passing_on.add(passing)
+            passing.add_done_callback(self._passing_on.discard)
 
     async def _pass_on(self, kind: Kind) -> None:
         with contextlib.suppress(StoreUnavailable):  # every idle worker also looks by itself
             await self.store.ring(kind)
 
     def _on_cancel(self, task_id: str) -> None:
-        if attempt := self.attempts.get(task_id):
-            attempt.stop(Stop.CANCEL)
+        for attempt in self.attempts.values():
+            if attempt.claim.task_id == task_id:
+                attempt.stop(Stop.CANCEL)
 
     def _on_stop(self, task_id: str, fence: int, why: Stop) -> None:
-        attempt = self.attempts.get(task_id)
-        if attempt is not None and attempt.claim.fence == fence:
+        if attempt := self.attempts.get(attempt_name(task_id, fence)):
             attempt.stop(why)
 
     # -- the end
@@ -268,7 +273,7 @@ class Engine(Worker):
     async def _wait_for_tasks_to_complete(self, signum: signal.Signals) -> None:  # noqa: ARG002  arq's signature
         hurry = asyncio.create_task(self._hurry.wait())
         drained = asyncio.create_task(self._drained())
-        await asyncio.wait({drained, hurry}, timeout=self._settings.drain_seconds, return_when="FIRST_COMPLETED")
+        await asyncio.wait({drained, hurry}, timeout=self._settings.drain_seconds, return_when=asyncio.FIRST_COMPLETED)
         for waiter in (hurry, drained):
             waiter.cancel()
         if self._claiming is not None and not self._claiming.done():
@@ -282,9 +287,8 @@ class Engine(Worker):
             self.main_task.cancel()
 
     async def _drained(self) -> None:
-        while self.tasks or (self._claiming is not None and not self._claiming.done()):
-            waiting = [*self.tasks.values(), *([self._claiming] if self._claiming else [])]
-            await asyncio.wait([task for task in waiting if not task.done()], return_when="FIRST_COMPLETED", timeout=1)
+        while waiting := [task for task in (*self.tasks.values(), self._claiming) if task and not task.done()]:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
 
     async def _tasks_end(self, timeout_s: float) -> None:
         if self.tasks:

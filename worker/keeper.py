@@ -75,6 +75,7 @@ class Keeper:
     async def _tick(self) -> None:
         while True:
             self._ticked = time.monotonic()
+            self._fence_self()
             await asyncio.sleep(TICK_S)
 
     async def _renew_for_ever(self) -> None:
@@ -102,7 +103,6 @@ class Keeper:
             words = await store.renew(self._worker, held.items())
         except StoreUnavailable as error:
             self._outage.goes_on(error, "renewing")
-            self._fence_self()
             return
         except Exception:
             log.exception("renew_failed")
@@ -128,7 +128,7 @@ class Keeper:
                 if now - renewed > self._settings.lease_seconds
             ]
         for task_id, fence in late:
-            self._tell(task_id, fence, Stop.LOST)
+            self._on_stop(task_id, fence, Stop.LOST)
 
     def _tell(self, task_id: str, fence: int, why: Stop) -> None:
         if self._loop is not None and not self._loop.is_closed():

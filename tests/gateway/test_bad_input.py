@@ -40,7 +40,7 @@ BODIES: list[tuple[str, bytes, int, str, str]] = [
     ("a text", b'"message"', 422, "invalid_request", "must be a JSON object"),
     ("null", b"null", 422, "invalid_request", "must be a JSON object"),
     ("no message", b"{}", 422, "invalid_request", "message: is required"),
-    ("empty message", b'{"message": ""}', 422, "invalid_request", "message: must have at least 1 character"),
+    ("empty message", b'{"message": ""}', 422, "invalid_request", "message: is empty; say what the agent should do"),
     ("blank message", b'{"message": " \\n\\t\\u3000"}', 422, "invalid_request", "message: is empty"),
     ("null message", b'{"message": null}', 422, "invalid_request", "message: must be a valid string"),
     ("message of a wrong type", b'{"message": 42}', 422, "invalid_request", "message: must be a valid string"),

@@ -113,7 +113,7 @@ class Clone:
                 raise
 
     def add_uv(self, *, waits: bool = False) -> None:
-        program = UV.format(folder=self.folder, sleep=shutil.which("sleep"))
+        program = UV.format(folder=self.folder, sleep=shutil.which("sleep", path=os.defpath))
         (self.path / "uv").write_text(program)
         (self.path / "uv").chmod(0o755)
         if waits:

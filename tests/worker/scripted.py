@@ -1,8 +1,9 @@
 """A worker process whose agent does what the task's message says. Run by the tests as a program of its own.
 
 Messages: `say TEXT`, `clock` (answers its monotonic clock, ns), `sleep SECONDS`, `hold PATH` (until the file exists),
-`block SECONDS` (the event loop itself), `swallow PATH` (a hold that ignores its cancellation), `raise NAME`, `spend`
-(tokens, then a hold for ever), `surrogate`, `large BYTES`, `die` (the process).
+`block SECONDS` (the event loop itself), `swallow PATH` (a hold that ignores its cancellation), `raise NAME`,
+`once PATH` (fails in passing the first time, then holds for ever), `spend` (tokens, then a hold for ever), `surrogate`,
+`large BYTES`, `die` (the process).
 """
 
 import asyncio
@@ -40,6 +41,12 @@ class ScriptedRunner:
                 return str(time.monotonic_ns())
             case "sleep":
                 await asyncio.sleep(float(rest))
+            case "once":
+                marker = Path(rest)
+                if not marker.exists():
+                    marker.touch()
+                    raise AgentError(ErrorCode.PROVIDER_RATE_LIMITED, "planted detail", retry_after=0.0)
+                await until("/nonexistent")
             case "hold":
                 await until(rest)
             case "block":
@@ -67,6 +74,10 @@ class ScriptedRunner:
         return "done"
 
 
+async def slow_hook(ctx: dict[object, object]) -> None:
+    await asyncio.sleep(0.5)
+
+
 async def hook(ctx: dict[object, object]) -> None:
     raise RuntimeError("a hook of arq's that raises")
 
@@ -79,6 +90,8 @@ def main() -> None:
     worker = WorkerInfo(sys.argv[1], "test", os.getpid(), "test", settings.worker_concurrency, 0)
     models = {"M": None, "Few": 2}
     hooks = {"on_job_start": hook, "on_job_end": hook, "after_job_end": hook} if "hooks" in sys.argv else {}
+    if "slow-hook" in sys.argv:
+        hooks = {"after_job_end": slow_hook}
     Engine(settings, Executor(ScriptedRunner(), Tracing(settings, redact)), worker, models, **hooks).run()
 
 

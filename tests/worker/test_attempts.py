@@ -1,5 +1,7 @@
 """How single attempts end, in a real worker process."""
 
+import asyncio
+
 import pytest
 
 from tests.worker.conftest import eventually, new_task
@@ -132,3 +134,16 @@ async def test_a_raising_hook_of_arqs_harms_no_task(store, start_worker, ended):
 
     await eventually(all_three_said)
     assert worker.process.poll() is None
+
+
+async def test_a_task_that_is_claimed_again_while_its_last_attempt_still_ends_can_be_stopped(
+    store, tmp_path, start_worker, ended, running
+):
+    """The hook holds the first attempt's end for longer than the retry's delay of nothing."""
+    start_worker("slow-hook")
+    task = new_task(f"once {tmp_path}/failed")
+    await store.submit(task)
+    await running(task, attempt=2)
+    await asyncio.sleep(0.7)  # the first attempt's end is over, and has taken nothing of the second with it
+    await store.cancel(task.task_id)
+    assert (await ended(task)).status == "cancelled"
