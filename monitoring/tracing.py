@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from core_config import Settings
@@ -10,6 +10,7 @@ from core_config import Settings
 if TYPE_CHECKING:
     from langchain_core.callbacks import BaseCallbackHandler
     from langfuse import Langfuse
+    from langfuse.types import MaskOtelSpansParams, MaskOtelSpansResult
 
 SHUTDOWN_S = 6.0
 """How long the last spans may take on their way out; Langfuse gives up on a dead server after 3 to 5 s."""
@@ -20,8 +21,10 @@ log = logging.getLogger(__name__)
 class Tracing:
     """One for a process. Sampling, content switches and other backends are not here yet."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, redact: Callable[[str], str]) -> None:
+        """`redact` takes secrets out of every text before it leaves, as it does for the log."""
         self._client: Langfuse | None = None
+        self._redact = redact
         if settings.langfuse_public_key and settings.langfuse_secret_key:
             import langfuse  # noqa: PLC0415  memory and time that only a traced worker should pay
 
@@ -29,6 +32,8 @@ class Tracing:
                 public_key=settings.langfuse_public_key,
                 secret_key=settings.langfuse_secret_key.get_secret_value(),
                 base_url=settings.langfuse_host,
+                # not `mask`, which sees inputs and outputs only
+                mask_otel_spans=_masking(redact),
             )
             log.info("tracing_on", extra={"server": settings.langfuse_host})
 
@@ -36,9 +41,9 @@ class Tracing:
         """For one run: a handler keeps the state of the run that it watches, so none is used twice."""
         if self._client is None:
             return ()
-        from langfuse.langchain import CallbackHandler  # noqa: PLC0415  as above
+        from monitoring.traced_run import TracedRun  # noqa: PLC0415  as above
 
-        return (CallbackHandler(trace_context={"trace_id": self._client.create_trace_id(seed=task_id)}),)
+        return (TracedRun(self._client.create_trace_id(seed=task_id), self._redact),)
 
     def metadata(self, *, session_id: str | None, user_id: str | None, tags: Sequence[str]) -> Mapping[str, Any]:
         """What names the trace in Langfuse, in the form that its handler reads from a run's metadata."""
@@ -55,3 +60,24 @@ class Tracing:
                 await asyncio.wait_for(asyncio.to_thread(client.shutdown), SHUTDOWN_S)
             except TimeoutError:
                 log.warning("tracing_unsent", extra={"seconds": SHUTDOWN_S, "effect": "the last spans are lost"})
+
+
+def _masking(redact: Callable[[str], str]) -> "Callable[..., MaskOtelSpansResult]":
+    from langfuse.types import MaskOtelSpansResult, OtelSpanPatch  # noqa: PLC0415  as above
+
+    def redacted(value: Any) -> Any:
+        if isinstance(value, str):
+            return redact(value)
+        return [redacted(part) for part in value] if isinstance(value, Sequence) else value
+
+    def mask(*, params: "MaskOtelSpansParams") -> MaskOtelSpansResult:
+        return MaskOtelSpansResult(
+            span_patches={
+                identifier: OtelSpanPatch(
+                    set_attributes={name: redacted(value) for name, value in span.attributes.items()}
+                )
+                for identifier, span in params.spans.items()
+            }
+        )
+
+    return mask

@@ -8,10 +8,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from langchain_core.runnables import RunnableLambda
+from langfuse._client.resource_manager import LangfuseResourceManager
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from core_config import Settings
+from monitoring.logs import Redactor
 from monitoring.tracing import Tracing
+
+SECRET = "canary-4f9a8b7c"
+REDACT = Redactor([SECRET])
 
 
 class Sink:
@@ -50,12 +55,19 @@ class Sink:
         return found
 
 
-@pytest.fixture
-def sink() -> Iterator[Sink]:
+@pytest.fixture(scope="module")
+def server() -> Iterator[Sink]:
     sink = Sink()
     yield sink
     sink.server.shutdown()
     sink.server.server_close()
+
+
+@pytest.fixture
+def sink(server: Sink) -> Iterator[Sink]:
+    yield server
+    LangfuseResourceManager.reset()  # it keeps a client of each public key for good
+    server.requests.clear()
 
 
 async def test_both_attempts_of_a_task_are_one_trace_that_names_its_session_and_user(settings: Settings, sink: Sink):
@@ -65,7 +77,8 @@ async def test_both_attempts_of_a_task_are_one_trace_that_names_its_session_and_
             langfuse_public_key="pk-lf-test",
             langfuse_secret_key="sk-lf-test",
             LANGFUSE_BASE_URL=sink.url,
-        )
+        ),
+        REDACT,
     )
     chain = RunnableLambda(str.upper)
     for task_id in ("task-1", "task-1", "task-2"):
@@ -85,8 +98,30 @@ async def test_both_attempts_of_a_task_are_one_trace_that_names_its_session_and_
     assert all(authorization.startswith("Basic ") for _, authorization, _ in sink.requests)
 
 
+async def test_no_secret_is_in_a_trace(settings: Settings, sink: Sink):
+    given = Settings(
+        redis_url=settings.redis_url,
+        langfuse_public_key="pk-lf-test",
+        langfuse_secret_key="sk-lf-test",
+        LANGFUSE_BASE_URL=sink.url,
+    )
+    tracing = Tracing(given, REDACT)
+
+    def fail(text: str) -> str:
+        raise RuntimeError(f"could not use {text}")
+
+    with pytest.raises(RuntimeError):
+        await (RunnableLambda(str.upper) | RunnableLambda(str.lower) | RunnableLambda(fail)).ainvoke(
+            f"use {SECRET}", {"callbacks": list(tracing.callbacks("task-1")), "metadata": {"note": [SECRET, 1]}}
+        )
+    await tracing.close()
+    assert "[redacted]" in str(sink.spans())
+    assert any(span.get("langfuse.observation.level") == "ERROR" for span in sink.spans())
+    assert all(SECRET.encode() not in body for _, _, body in sink.requests)
+
+
 def test_without_keys_nothing_of_langfuse_is_used(settings: Settings):
-    tracing = Tracing(settings.model_copy(update={"langfuse_public_key": "pk-lf-only-one"}))
+    tracing = Tracing(settings.model_copy(update={"langfuse_public_key": "pk-lf-only-one"}), REDACT)
     assert tracing.callbacks("task") == ()
     assert tracing.metadata(session_id="s", user_id="u", tags=[]) == {}
     assert sys.modules["monitoring.tracing"].__dict__.get("Langfuse") is None

@@ -122,7 +122,7 @@ async def hook(ctx: dict[object, object]) -> None:
 
 def main() -> None:
     settings = Settings(_env_file=None)
-    setup_logging(settings, "worker")
+    redact = setup_logging(settings, "worker")
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = WorkerInfo(sys.argv[1], "test", os.getpid(), "test", settings.worker_concurrency, 0)
@@ -132,7 +132,7 @@ def main() -> None:
         hooks = {"on_job_start": hook, "on_job_end": hook, "after_job_end": hook}
     if "slow-hook" in sys.argv:
         hooks = {"after_job_end": slow_hook}
-    Engine(settings, Executor(ScriptedRunner(), Tracing(settings)), worker, models, **hooks).run()
+    Engine(settings, Executor(ScriptedRunner(), Tracing(settings, redact)), worker, models, **hooks).run()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,157 @@
+"""What must be true of every task whatever is sent: a second, plain-Python account of what the verbs did.
+
+The store's own audit looks at one moment. The ledger remembers: that final records stay as they are, that fences only
+grow, that a task ends once, that budgets and spending add up, that a session runs one task at a time.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from taskstore.records import Claim, NewTask, Settlement
+from taskstore.states import FINAL, TRANSITIONS, Status
+
+Fields = Mapping[str, str]
+
+RESCUE = "rescue"
+SETTLE_VERBS = {"success": "succeed", "cancelled": "stop"}
+"""A settlement's kind, where it is not the verb's own name."""
+
+
+@dataclass
+class Account:
+    """One task: what was done to it since it was submitted."""
+
+    new: NewTask
+    record: Fields
+    events: int = 0
+    claims: int = 0
+    returned: int = 0
+    """Attempts that were given back: released, or lost by a worker that lives."""
+    crashes: int = 0
+    retries: int = 0
+    ends: int = 0
+    lives: int = 1
+    """One more at each replay: as often may it end."""
+    settled: set[int] = field(default_factory=set)
+    tokens: int = 0
+    cost_nusd: int = 0
+
+    @property
+    def status(self) -> Status:
+        return Status(self.record["status"])
+
+    @property
+    def fence(self) -> int:
+        return int(self.record["fence"])
+
+
+class Ledger:
+    def __init__(self, *, max_retries: int, max_crashes: int) -> None:
+        self.max_retries = max_retries
+        self.max_crashes = max_crashes
+        self.accounts: dict[str, Account] = {}
+        self.day_totals: Counter[str] = Counter()
+        self.session_logs: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+
+    def submitted(self, new: NewTask, record: Fields) -> None:
+        assert record["status"] == "pending"
+        self.accounts[new.task_id] = Account(new, record)
+
+    def claimed(self, claim: Claim) -> None:
+        account = self.accounts[claim.task_id]
+        assert claim.fence == account.fence + 1, "each claim raises the fence by one"
+        assert claim.message == account.new.message
+        account.claims += 1
+        turns = [(turn.message, turn.answer) for turn in claim.history]
+        key = (account.new.caller, account.new.session)
+        assert turns == (self.session_logs[key] if account.new.session else [])
+
+    def holds(self, task_id: str, fence: int) -> bool:
+        account = self.accounts.get(task_id)
+        return account is not None and account.status is Status.RUNNING and account.fence == fence
+
+    def settled(self, one: Settlement, word: str) -> None:
+        """Called before `look`, with what the store answered."""
+        account = self.accounts.get(one.task_id)
+        if not self.holds(one.task_id, one.fence):
+            repeat = account is not None and max(account.settled, default=-1) == one.fence
+            assert word == ("ok" if repeat else "lease_lost")
+            return
+        assert word == "ok"
+        assert account is not None
+        assert one.fence not in account.settled, "no claim is settled twice"
+        account.settled.add(one.fence)
+        stopped = account.record.get("cancel_at") and one.kind in {"retry", "release", "suspend"}
+        if one.kind == "release" and not stopped:
+            account.returned += 1
+        if one.usage is not None:
+            account.tokens += one.usage.total_tokens
+            account.cost_nusd += round((one.cost_usd or 0) * 1e9)
+            self.day_totals["total_tokens"] += one.usage.total_tokens
+            self.day_totals["cost_nusd"] += round((one.cost_usd or 0) * 1e9)
+            self.day_totals["attempts"] += 1
+        if one.kind == "success" and account.new.session:
+            key = (account.new.caller, account.new.session)
+            self.session_logs[key].append((account.new.message, one.result or ""))
+
+    def replayed(self, task_id: str) -> None:
+        account = self.accounts[task_id]
+        account.lives += 1
+        account.retries = account.crashes = 0
+
+    def look(self, found: Mapping[str, tuple[Fields, int]], verbs: Iterable[str]) -> None:
+        """Compares what is stored now with what it was; `verbs` are those that may have moved a task since."""
+        allowed = [TRANSITIONS[verb] for verb in verbs]
+        for task_id, account in list(self.accounts.items()):
+            record, events = found[task_id]
+            if not record:
+                assert account.status.is_final, "only what has ended is forgotten"
+                del self.accounts[task_id]
+                continue
+            before, account.record = account.record, record
+            self._check_move(task_id, account, before, record, allowed)
+            if RESCUE in verbs:
+                self._check_rescue(account, before, record)
+            if Status(before["status"]) in FINAL and record["status"] == before["status"]:
+                assert record == before, "a final record never changes"
+                assert events == account.events, "nothing happens to a task that has ended"
+            account.events = events
+            self._check_budgets(account, before, record)
+        self._check_sessions()
+
+    def _check_move(self, task_id: str, account: Account, before: Fields, after: Fields, allowed: Any) -> None:
+        was, now = Status(before["status"]), Status(after["status"])
+        if was is not now:
+            assert any(was in sources and now in targets for sources, targets in allowed), f"{task_id}: {was} to {now}"
+        assert int(before["fence"]) <= int(after["fence"]) == account.claims, "a fence is a claim, and each claim one"
+        if now in FINAL and was not in FINAL:
+            account.ends += 1
+            assert account.ends <= account.lives, "a task ends once a life"
+
+    @staticmethod
+    def _check_rescue(account: Account, before: Fields, after: Fields) -> None:
+        """A lost lease costs a crash or gives the attempt back, or the task has ended for another reason."""
+        if before["status"] != Status.RUNNING or after["status"] == Status.RUNNING:
+            return
+        given_back = int(before["attempt"]) - int(after["attempt"])
+        crashed = int(after["crashes"]) - int(before["crashes"])
+        assert (given_back, crashed) in {(0, 1), (1, 0)} or (given_back, crashed, after["status"] in FINAL) == (0, 0, 1)
+        account.returned += given_back
+
+    def _check_budgets(self, account: Account, before: Fields, after: Fields) -> None:
+        account.retries += max(0, int(after["retries"]) - int(before["retries"]))
+        account.crashes += max(0, int(after["crashes"]) - int(before["crashes"]))
+        assert int(after["attempt"]) == account.claims - account.returned, "attempts are claims less those given back"
+        assert int(after["retries"]) == account.retries <= self.max_retries
+        assert int(after["crashes"]) == account.crashes <= self.max_crashes
+        assert int(after.get("cost_nusd", 0)) == account.cost_nusd, "what was spent stays on the record"
+
+    def _check_sessions(self) -> None:
+        running = Counter(
+            (account.new.caller, account.new.session)
+            for account in self.accounts.values()
+            if account.new.session and account.status is Status.RUNNING
+        )
+        assert not running or max(running.values()) == 1, "a session runs one task at a time"

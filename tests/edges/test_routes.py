@@ -1,0 +1,145 @@
+"""Every route of the app, asked by everybody: what is another's and what is missing are one answer, byte for byte.
+
+The routes come from the app itself: a new one fails here until it has a row.
+"""
+
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from core_config import Settings
+from gateway.app import create_app
+from gateway.guard import OPEN
+
+from .conftest import ALICE, API_KEYS, BOB, CAROL, Deployment
+
+WRONG = f"{ALICE}x"
+BAD_IDS = ("nonsense", "F" * 32, "f" * 31, "f" * 33, "%00", f"{'f' * 32}%0a", f"%20{'f' * 32}", "%F0%9F%98%80", "*")
+DIFFERS = {"date", "x-request-id"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """How a route is called so that it answers 200 to who may."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    query: str = ""
+
+
+ROWS = {
+    "POST /task": Row({"json": {"message": "m"}}),
+    "GET /task/{task_id}": Row(query="?wait=0.05"),
+    "POST /task/{task_id}/cancel": Row(),
+    "POST /chat": Row({"json": {"message": "m"}}),
+    "GET /models": Row(),
+    "GET /health": Row(),
+    "GET /ready": Row(),
+    "GET /metrics": Row(),
+    "GET /openapi.json": Row(),
+    "HEAD /openapi.json": Row(),
+}
+OF_A_TASK = [name for name in ROWS if "{" in name]
+OF_NO_TASK = [name for name in ROWS if "{" not in name]
+
+
+@pytest.fixture(scope="module")
+def alice(deployment: Deployment) -> Iterator[httpx.Client]:
+    with deployment.client(ALICE) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def bob(deployment: Deployment) -> Iterator[httpx.Client]:
+    with deployment.client(BOB) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def admin(deployment: Deployment) -> Iterator[httpx.Client]:
+    with deployment.client(CAROL) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def strangers(deployment: Deployment) -> Iterator[list[httpx.Client]]:
+    """Without a key, and with a wrong one."""
+    with deployment.client(None) as none, deployment.client(WRONG) as wrong:
+        yield [none, wrong]
+
+
+@pytest.fixture
+def hers(alice: httpx.Client) -> str:
+    """A task of Alice's that waits for its time."""
+    body = {"message": "hers", "run_at": "2099-01-01T00:00:00Z", "session_id": "s", "user_id": "u"}
+    return str(alice.post("/task", json=body).raise_for_status().json()["task_id"])
+
+
+def ask(client: httpx.Client, name: str, task_id: str = "") -> httpx.Response:
+    method, path = name.split(" ")
+    return client.request(method, path.replace("{task_id}", task_id) + ROWS[name].query, **ROWS[name].options)
+
+
+def alike(answer: httpx.Response) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    """All of an answer but the time and the request's own id."""
+    kept = [pair for pair in answer.headers.raw if pair[0].lower().decode() not in DIFFERS]
+    return answer.status_code, answer.content, kept
+
+
+def test_every_route_has_a_row() -> None:
+    app: FastAPI = create_app(Settings(api_keys=API_KEYS, active_model_key="Simulator"))
+    routes: Any = app.routes
+    assert {f"{method} {route.path}" for route in routes for method in route.methods} == set(ROWS)
+
+
+@pytest.mark.parametrize("name", OF_A_TASK)
+def test_anothers_task_is_a_missing_one_byte_for_byte(
+    name: str, hers: str, alice: httpx.Client, bob: httpx.Client, admin: httpx.Client, strangers: list[httpx.Client]
+) -> None:
+    missing = ask(bob, name, secrets.token_hex(16))
+    assert (missing.status_code, missing.json()["code"]) == (404, "task_not_found")
+    before = ask(alice, "GET /task/{task_id}", hers).json()
+
+    assert alike(ask(bob, name, hers)) == alike(missing)
+    for client in (alice, bob, admin):
+        assert alike(ask(client, name, secrets.token_hex(16))) == alike(missing)
+        for bad in BAD_IDS:
+            assert alike(ask(client, name, bad)) == alike(missing), bad
+    (refused, *others) = [ask(client, name, some) for client in strangers for some in (hers, "f" * 32, "nonsense")]
+    assert refused.status_code == 401
+    assert all(alike(other) == alike(refused) for other in others)
+
+    assert ask(alice, "GET /task/{task_id}", hers).json() == before, "nothing of it was touched"
+    assert ask(alice, name, hers).status_code == 200
+    assert ask(admin, name, hers).status_code == 200
+
+
+@pytest.mark.parametrize("name", OF_NO_TASK)
+def test_what_is_of_no_task_tells_nobody_of_anothers(
+    name: str, hers: str, alice: httpx.Client, bob: httpx.Client, admin: httpx.Client, strangers: list[httpx.Client]
+) -> None:
+    assert [ask(client, name).status_code for client in (alice, bob, admin)] == [200, 200, 200]
+    assert hers not in ask(bob, name).text
+    assert {ask(client, name).status_code for client in strangers} == {200 if name.split(" ")[1] in OPEN else 401}
+
+
+def test_every_door_is_shut_the_same_way(strangers: list[httpx.Client]) -> None:
+    """Also of what is no route: who has no key does not learn which there are."""
+    shut = [name for name in ROWS if name.split(" ")[1] not in OPEN and not name.startswith("HEAD")]
+    answers = [ask(client, name, "f" * 32) for client in strangers for name in shut]
+    for client in strangers:
+        answers += [client.get("/no-such-route"), client.put("/task"), client.post("/task", content=b"x" * 300_000)]
+    assert len({str(alike(answer)) for answer in answers}) == 1
+
+
+def test_no_key_of_ones_own_makes_anothers_task_ones_own(alice: httpx.Client, bob: httpx.Client) -> None:
+    """Idempotency keys and sessions are each caller's: the same names meet nothing of another's."""
+    body = {"message": "mine", "session_id": "shared", "user_id": "u", "run_at": "2099-01-01T00:00:00Z"}
+    header = {"idempotency-key": secrets.token_hex(4)}
+    ids = [client.post("/task", json=body, headers=header).json()["task_id"] for client in (alice, bob, alice, bob)]
+    assert ids[0] == ids[2] != ids[1] == ids[3]
+    assert bob.get(f"/task/{ids[0]}").status_code == 404

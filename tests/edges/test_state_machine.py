@@ -1,0 +1,295 @@
+"""Hypothesis drives the store: random verbs by several workers and callers, repeated, late and with wrong fences, while
+time jumps. After every step the store's audit is empty and the ledger agrees.
+
+The same walks each time by default; `LONGHAUL_EDGE_WALKS=20000` takes as many others.
+"""
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from typing import Any
+
+import hypothesis
+import pytest
+import redis.asyncio
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from core_config import Settings
+from taskstore.connection import connect
+from taskstore.errors import IdempotencyConflict, QueueFull, TaskNotFound, WrongStatus
+from taskstore.records import Claim, Kind, NewTask, Settlement, TokenUsage, WorkerInfo
+from taskstore.states import FINAL
+from taskstore.store import ANY_CALLER, TaskStore
+from tests.conftest import RedisServer
+
+from .ledger import RESCUE, SETTLE_VERBS, Ledger
+from .time_travel import make_older
+
+ASKED = os.environ.get("LONGHAUL_EDGE_WALKS")
+WALKS = int(ASKED or 120)
+STEPS = 50
+DATABASE = 7
+"""Of the tests' Redis: the audit reads every key of its database."""
+WORKERS = ("w1", "w2", "w3")
+CALLERS = ("alice", "bob")
+MODELS = ("M", "N")
+SETTLE_KINDS: list[Any] = ["success", "success", "fail", "cancelled", "retry", "retry", "bury", "release", "suspend"]
+MOVED_BY_TIME = {"expire", RESCUE}
+
+some = st.integers(0, 10_000)  # an index into what there is then: what is drawn never depends on Redis's answers
+
+
+class StoreMachine(RuleBasedStateMachine):
+    url: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.Runner()
+        self.settings = Settings(redis_url=self.url, key_prefix="m:", max_retries=2, max_crashes=2, queue_max_depth=12)
+        self.redis: redis.asyncio.Redis = connect(self.settings.redis_address)
+        self.store = TaskStore(self.redis, self.settings)
+        self.ledger = Ledger(max_retries=2, max_crashes=2)
+        self.claims: list[tuple[str, Claim]] = []
+        self.last_settled: Settlement | None = None
+        self.numbers = dict.fromkeys(WORKERS, 0)
+        self.submits: list[NewTask] = []
+        self.idempotent: dict[tuple[str, str], tuple[str, str]] = {}
+        self.verbs: set[str] = set()
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return self.loop.run(coroutine)
+
+    @initialize()
+    def empty(self) -> None:
+        client: Any = self.redis
+        self.run(client.flushdb())
+
+    def teardown(self) -> None:
+        self.run(self.redis.aclose())
+        self.loop.close()
+
+    # -- the gateway's
+
+    @rule(
+        caller=st.sampled_from(CALLERS), model=st.sampled_from(MODELS), kind=st.sampled_from(Kind),
+        priority=st.integers(1, 9), session_id=st.sampled_from([None, "s", "default", "r"]),
+        later_ms=st.sampled_from([0, 0, 0, 700, 40_000]), deadline_ms=st.sampled_from([0, 0, 0, 900, 50_000]),
+        key=st.sampled_from([None, None, "k1", "k2"]), body=st.sampled_from("xy"),
+    )  # fmt: skip
+    def submit(
+        self, caller: str, model: str, kind: Kind, priority: int, session_id: str | None,
+        later_ms: int, deadline_ms: int, key: str | None, body: str,
+    ) -> None:  # fmt: skip
+        task_id = f"t{len(self.submits) + 1}"
+        run_at = self.run(self.clock()) + later_ms if later_ms else 0
+        new = NewTask(
+            task_id=task_id, caller=caller, message=f"message of {task_id}", model=model, kind=kind, priority=priority,
+            session_id=session_id, run_at_ms=run_at, deadline_ms=deadline_ms, idempotency_key=key, body_sha256=body,
+            metadata={"n": len(self.submits)},
+        )  # fmt: skip
+        self.submits.append(new)
+        self.send(new)
+
+    @rule(which=some)
+    def submit_again(self, which: int) -> None:
+        """A lost reply is asked for again, with the same id: within seconds, so never of a task that is forgotten."""
+        if self.submits:
+            new = self.submits[-1 - which % min(5, len(self.submits))]
+            if new.task_id in self.ledger.accounts:
+                self.send(new)
+
+    def send(self, new: NewTask) -> None:
+        # the tests of submit are elsewhere; here only what it means for the others
+        known = self.idempotent.get((new.caller, new.idempotency_key or ""))
+        if known is not None and known[0] not in self.ledger.accounts:
+            known = None  # it was forgotten, and its key with it
+        same = new.task_id in self.ledger.accounts
+        try:
+            submitted = self.run(self.store.submit(new))
+        except QueueFull:
+            live = [account for account in self.ledger.accounts.values() if account.status not in FINAL]
+            assert len(live) >= self.settings.queue_max_depth
+            assert not same
+            assert known is None
+            return
+        except IdempotencyConflict:
+            assert not same
+            assert known is not None
+            assert known[1] != new.body_sha256
+            return
+        if same:
+            assert (submitted.task_id, submitted.created) == (new.task_id, False)
+        elif known is not None:
+            assert (submitted.task_id, submitted.created) == (known[0], False)
+            assert known[1] == new.body_sha256
+        else:
+            assert (submitted.task_id, submitted.created) == (new.task_id, True)
+            self.ledger.submitted(new, self.run(self.record(new.task_id)))
+            if new.idempotency_key is not None:
+                self.idempotent[new.caller, new.idempotency_key] = (new.task_id, new.body_sha256)
+
+    @rule(verb=st.sampled_from(["cancel", "decide", "replay"]), which=some, caller=st.sampled_from([*CALLERS, "*"]))
+    def request(self, verb: str, which: int, caller: str) -> None:
+        if not self.submits:
+            return
+        task_id = self.submits[which % len(self.submits)].task_id
+        account = self.ledger.accounts.get(task_id)
+        allowed = account is not None and (verb == "replay" or caller in {ANY_CALLER, account.new.caller})
+        self.verbs = {verb}
+        refused_for: str | None = None
+        try:
+            match verb:
+                case "cancel":
+                    self.run(self.store.cancel(task_id, caller))
+                case "decide":
+                    self.run(self.store.decide(task_id, "{}", caller))
+                case _:
+                    self.run(self.store.replay(task_id))
+        except TaskNotFound:
+            assert not allowed
+            return
+        except WrongStatus as error:
+            refused_for = error.status
+        assert allowed
+        assert account is not None
+        assert refused_for in {None, account.status}
+        if refused_for is None and verb == "replay" and account.status in FINAL:
+            self.ledger.replayed(task_id)
+
+    # -- the workers'
+
+    @rule(
+        worker=st.sampled_from(WORKERS), room=st.integers(0, 3), extra=st.integers(0, 1),
+        most=st.sampled_from([None, 1, 2]), only=st.sampled_from([None, None, "M"]), again=st.booleans(),
+    )  # fmt: skip
+    def claim(self, worker: str, room: int, extra: int, most: int | None, only: str | None, again: bool) -> None:
+        self.numbers[worker] += 1
+        self.verbs = {"claim", "expire", "cancel"}
+        models = {name: most if name == "M" else None for name in MODELS if only in {None, name}}
+
+        def ask() -> Any:
+            return self.run(self.store.claim(worker, self.numbers[worker], room=room, extra=extra, models=models))
+
+        claimed = ask()
+        assert len(claimed.tasks) <= room + extra
+        assert len({one.task_id for one in claimed.tasks}) == len(claimed.tasks)
+        for one in claimed.tasks:
+            assert one.model in models
+            self.ledger.claimed(one)
+            self.claims.append((worker, one))
+        if again:
+            assert [(one.task_id, one.fence) for one in ask().tasks] == [
+                (one.task_id, one.fence) for one in claimed.tasks
+            ]
+
+    @rule(which=some, kind=st.sampled_from(SETTLE_KINDS), tokens=st.sampled_from([None, 0, 7]),
+          delay_ms=st.sampled_from([0, 500, 30_000]), off=st.sampled_from([0, 0, 0, 0, -1, 1]),
+          wait_ms=st.sampled_from([0, 600]))  # fmt: skip
+    def settle(self, which: int, kind: Any, tokens: int | None, delay_ms: int, off: int, wait_ms: int) -> None:
+        """Of any recent claim: many have lost their lease, some are settled, some fences are wrong."""
+        if not self.claims:
+            return
+        _, one = self.claims[-1 - which % min(8, len(self.claims))]
+        settlement = Settlement(
+            task_id=one.task_id, fence=max(0, one.fence + off), kind=kind, result=f"answer of {one.task_id}",
+            error="why" if kind in {"fail", "retry", "bury"} else None, delay_ms=delay_ms, decide_within_ms=wait_ms,
+            usage=None if tokens is None else TokenUsage(tokens, 0, tokens, 0, 0), cost_usd=0.001 if tokens else None,
+        )  # fmt: skip
+        self.verbs = {SETTLE_VERBS.get(kind, kind), "stop"}
+        self.last_settled = settlement
+        self.take_settlements([settlement])
+
+    @rule()
+    def settle_again(self) -> None:
+        """The reply was lost: the same settlement, in a batch with itself."""
+        if self.last_settled is not None:
+            self.verbs = {SETTLE_VERBS.get(self.last_settled.kind, self.last_settled.kind), "stop"}
+            held = self.ledger.holds(self.last_settled.task_id, self.last_settled.fence)
+            self.take_settlements([self.last_settled] * (1 if held else 2))
+
+    def take_settlements(self, settlements: list[Settlement]) -> None:
+        for one, word in zip(settlements, self.run(self.store.settle(settlements)), strict=True):
+            self.ledger.settled(one, word)
+
+    @rule(worker=st.sampled_from(WORKERS))
+    def renew(self, worker: str) -> None:
+        held = {one.task_id: one.fence for name, one in self.claims[-10:] if name == worker}
+        words = self.run(self.store.renew(WorkerInfo(worker, "h", 1, "1", 3, 0), held.items()))
+        for task_id, fence in held.items():
+            asked_to_stop = self.ledger.holds(task_id, fence) and self.ledger.accounts[task_id].record.get("cancel_at")
+            expected = "cancel" if asked_to_stop else "ok" if self.ledger.holds(task_id, fence) else "lost"
+            assert words[task_id] == expected
+
+    # -- time
+
+    @rule(dead=st.sampled_from(["", "", "", *WORKERS]), times=st.integers(1, 2))
+    def sweep(self, dead: str, times: int) -> None:
+        self.verbs = MOVED_BY_TIME
+        for _ in range(times):
+            self.run(self.store.sweep(dead))
+
+    @rule(ms=st.sampled_from([200, 1_000, 6_000, 45_000, 3_600_000, 4_000_000]), swept=st.booleans(),
+          alive=st.sets(st.sampled_from(WORKERS)))  # fmt: skip
+    def time_passes(self, ms: int, swept: bool, alive: set[str]) -> None:
+        self.run(make_older(self.redis, self.store.keys, ms, alive=alive, swept=swept))
+        for account in self.ledger.accounts.values():  # what was made older is how they are now
+            record = self.run(self.record(account.new.task_id))
+            assert record or account.status in FINAL
+            if record and account.status not in FINAL:
+                account.record = record
+
+    # -- what holds after each step
+
+    @invariant()
+    def the_rules_hold(self) -> None:
+        verbs, self.verbs = self.verbs, set()
+        assert self.run(self.store.audit()) == []
+        self.ledger.look(self.run(self.everything()), verbs)
+
+    @invariant()
+    def the_bill_is_right(self) -> None:
+        rows = self.run(self.store.usage(by="caller", since_days=2))
+        assert sum(row.total_tokens for row in rows) == self.ledger.day_totals["total_tokens"]
+        spent = sum(round((row.cost_usd or 0) * 1e9) for row in rows)
+        assert spent == self.ledger.day_totals["cost_nusd"]
+
+    async def clock(self) -> int:
+        seconds, micros = await self.redis.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async def record(self, task_id: str) -> dict[str, str]:
+        client: Any = self.redis
+        record: dict[str, str] = await client.hgetall(self.store.keys.task(task_id))
+        return record
+
+    async def everything(self) -> dict[str, tuple[dict[str, str], int]]:
+        """Every known task's record and how many events it has."""
+        ids = list(self.ledger.accounts)
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for task_id in ids:
+                pipe.hgetall(self.store.keys.task(task_id))
+                pipe.xlen(self.store.keys.events(task_id))
+            flat = await pipe.execute()
+        return dict(zip(ids, zip(flat[::2], flat[1::2], strict=True), strict=True))
+
+
+@pytest.fixture
+def machine(redis_server: RedisServer) -> type[StoreMachine]:
+    url = f"{redis_server.url.rsplit('/', 1)[0]}/{DATABASE}"
+    return type("TheStore", (StoreMachine,), {"url": url})
+
+
+def test_whatever_is_sent_the_rules_hold(machine: type[StoreMachine]) -> None:
+    run_state_machine_as_test(
+        machine,
+        settings=hypothesis.settings(
+            max_examples=WALKS,
+            stateful_step_count=STEPS,
+            derandomize=ASKED is None,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(hypothesis.HealthCheck),
+            phases=[hypothesis.Phase.generate],  # a walk is short enough to read; shrinking takes minutes
+        ),
+    )
