@@ -18,7 +18,7 @@ from worker.executor import Executor
 
 
 class EchoRunner:
-    async def run(self, work: AgentWork, meter: Meter, *, callbacks: object = ()) -> str:
+    async def run(self, work: AgentWork, meter: Meter, *, callbacks: object = (), on_step: object = None) -> str:
         return work.message
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from taskstore.records import Claim, NewTask, Settlement
+from taskstore.claims import Claim, Settlement
+from taskstore.records import NewTask
 from taskstore.states import FINAL, TRANSITIONS, Status
 
 Fields = Mapping[str, str]

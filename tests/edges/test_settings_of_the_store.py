@@ -3,8 +3,9 @@
 import pytest
 
 from core_config import Settings
+from taskstore.claims import Claim, Settlement
 from taskstore.keys import Keys
-from taskstore.records import Claim, NewTask, Settlement, TokenUsage, WorkerInfo
+from taskstore.records import NewTask, TokenUsage, WorkerInfo
 from taskstore.states import Status
 from taskstore.store import TaskStore
 

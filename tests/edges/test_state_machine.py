@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from core_config import Settings
+from taskstore.claims import Claim, Settlement
 from taskstore.connection import connect
 from taskstore.errors import IdempotencyConflict, QueueFull, TaskNotFound, WrongStatus
-from taskstore.records import Claim, Kind, NewTask, Settlement, TokenUsage, WorkerInfo
+from taskstore.records import Kind, NewTask, TokenUsage, WorkerInfo
 from taskstore.states import FINAL
 from taskstore.store import ANY_CALLER, TaskStore
 from tests.conftest import RedisServer
