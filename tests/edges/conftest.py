@@ -12,6 +12,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis.internal.cache import LRUCache
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 from core_config import ROOT
 from tests.conftest import RedisServer, free_port
@@ -85,3 +88,12 @@ def _until_ready(running: Deployment, processes: "list[subprocess.Popen[bytes]]"
             assert [process.poll() for process in processes] == [None, None], running.logs()
             assert time.monotonic() < until, running.logs()
             time.sleep(0.05)
+
+
+@pytest.fixture
+def same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hypothesis mixes constants of whatever code is loaded into what it draws. Without them the same seed draws the
+    same, whichever tests ran before and whatever changed elsewhere.
+    """
+    monkeypatch.setattr(providers, "_get_local_constants", Constants)
+    monkeypatch.setattr(providers, "CONSTANTS_CACHE", LRUCache(1024))
