@@ -1,6 +1,7 @@
 """A private Redis for the run, on a free port, and for each test a key prefix of its own."""
 
 import os
+import signal
 import socket
 import subprocess
 import tempfile
@@ -16,6 +17,10 @@ from core_config import Settings
 from operations.embedded_redis import find_server, server_arguments
 from taskstore.connection import connect
 from taskstore.store import TaskStore
+
+# A shell's background job ignores Ctrl-C, and would hand that on to the processes whose Ctrl-C is tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A developer's own environment must not reach the tests; what one needs, it sets.
 for _name in [name for name in os.environ if name in {field.upper() for field in Settings.model_fields}]:
