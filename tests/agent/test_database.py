@@ -269,6 +269,11 @@ def test_a_large_result_and_large_cells_are_cut() -> None:
     assert len(wide) < 20_000
 
 
+def test_rows_are_not_gathered_beyond_their_bytes() -> None:
+    rows = query(FILE, "SELECT hex(zeroblob(5000)) FROM orders", seconds=5, max_rows=100, max_bytes=25_000)
+    assert (len(rows.rows), rows.more) == (2, True)
+
+
 def test_a_large_value_keeps_no_other_column_away(tmp_path: Path) -> None:
     file = made(tmp_path, "CREATE TABLE t (id, body); INSERT INTO t VALUES (1, zeroblob(5000000)), (2, 'small');")
     assert ask("SELECT id FROM t ORDER BY id", file) == "Columns: id\n[1]\n[2]\n2 rows."
