@@ -43,6 +43,7 @@ async def pages(
     while True:
         page = await store.list_tasks(wanted, limit=limit, after=after, caller=caller)
         found.append([int(task.task_id, 16) for task in page.tasks])
+        assert len(found) < 300, "it never ends"
         if page.next is None:
             return found
         after = Cursor.parse(str(page.next))

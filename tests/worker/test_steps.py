@@ -107,7 +107,6 @@ async def test_a_run_without_steps_costs_no_command_and_a_quick_one_with_steps_n
 
 
 async def test_many_runs_steps_go_together(store, tmp_path, start_worker, ended):
-    start_worker(worker_concurrency=30)
     tasks = [new_task(f"begin {tmp_path}/go") for _ in range(30)]
     for task in tasks:
         await store.submit(task)
@@ -116,6 +115,7 @@ async def test_many_runs_steps_go_together(store, tmp_path, start_worker, ended)
         return all([(await store.get(task.task_id)).steps for task in tasks])
 
     async with store.redis.monitor() as monitor:
+        start_worker(worker_concurrency=30)  # one claim takes them all
         await eventually(all_begun)
         await store.redis.echo("end")
         step, written = store._scripts._scripts["step"].sha, 0
