@@ -85,6 +85,16 @@ SHOWN_BY = {
         "SEARXNG_URL": "test_searxng_answers_bounded_and_named",
         "TAVILY_API_KEY": "test_tavily_gets_its_key_and_answers",
     },
+    "tests/agent/test_fetch.py": {
+        "FETCH_ENABLED": "test_it_is_offered_only_when_it_is_enabled",
+        "FETCH_ALLOW_HTTP": "test_the_settings_reach_the_policy",
+        "FETCH_ALLOW_HOSTS": "test_the_settings_reach_the_policy",
+    },
+    "tests/agent/test_database.py": {
+        "DATABASE_URL": "test_a_question_in_sql_goes_all_the_way",
+        "DATABASE_TIMEOUT_SECONDS": "test_an_endless_query_is_stopped",
+        "DATABASE_MAX_ROWS": "test_rows_are_counted_and_cut",
+    },
     "tests/monitoring/test_tracing.py": {
         "LANGFUSE_PUBLIC_KEY": "test_no_secret_is_in_a_trace",
         "LANGFUSE_SECRET_KEY": "test_no_secret_is_in_a_trace",

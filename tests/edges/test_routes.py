@@ -35,6 +35,7 @@ ROWS = {
     "POST /task": Row({"json": {"message": "m"}}),
     "GET /task/{task_id}": Row(query="?wait=0.05"),
     "POST /task/{task_id}/cancel": Row(),
+    "GET /tasks": Row(),
     "POST /chat": Row({"json": {"message": "m"}}),
     "GET /models": Row(),
     "GET /health": Row(),
