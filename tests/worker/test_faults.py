@@ -49,7 +49,7 @@ async def test_a_task_that_takes_its_workers_down_becomes_a_dead_letter(store, s
     await store.submit(task)
     for _ in range(3):
         worker = start_worker()
-        worker.process.wait(20)
+        worker.process.wait(30)
         await store.sweep(dead=worker.name)
     record = await ended(task)
     assert (record.status, record.error_code, record.crashes) == ("failed", "worker_lost", 3)
@@ -109,7 +109,7 @@ async def test_sigterm_lets_tasks_finish(store, tmp_path, start_worker, ended, r
     await store.submit(queued)
     (tmp_path / "go").touch()
     assert (await ended(task)).status == "success"
-    assert worker.process.wait(10) == 0
+    assert worker.process.wait(30) == 0
     assert (await store.get(queued.task_id)).status == "pending"
 
 
@@ -128,7 +128,7 @@ async def test_sigterm_releases_the_rest_unspent_at_its_old_place(store, tmp_pat
 
         await eventually(draining)
         worker.signal(signal.SIGTERM)
-    assert worker.process.wait(10) == 0
+    assert worker.process.wait(30) == 0
     record = await store.get(task.task_id)
     assert (record.status, record.attempt, record.crashes, record.retries) == ("pending", 0, 0, 0)
     assert record.queue_position == 0
