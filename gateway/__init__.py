@@ -1,3 +1,1 @@
 """The HTTP edge: takes tasks in, writes them to the store, tells what became of them. It loads no LLM library."""
-
-VERSION = "0.1.0"

@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 
-from core_config import ConfigurationError, Settings
+from core_config import VERSION, ConfigurationError, Settings
 from monitoring import metrics
 from taskstore.connection import connect
 from taskstore.store import TaskStore
 from taskstore.watch import Watcher
 
-from . import VERSION
 from .auth import KeyRing
 from .body import JsonRoute
 from .edge import Edge

@@ -7,7 +7,6 @@ import pytest
 import redis
 
 from core_config import ROOT, Settings
-from gateway import VERSION
 from gateway.problems import KINDS, TASK_STATUSES
 from taskstore.store import TaskStore
 
@@ -101,7 +100,3 @@ async def test_the_openapi_document_names_every_route_and_what_it_answers(
     assert {route.path for route in gateway.app.routes} == {  # type: ignore[attr-defined]  # every route here has a path
         *document["paths"], "/openapi.json", "/docs", "/docs/oauth2-redirect",
     }  # fmt: skip
-
-
-def test_the_version_is_the_projects():
-    assert f'version = "{VERSION}"' in (ROOT / "pyproject.toml").read_text()
