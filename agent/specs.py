@@ -6,9 +6,10 @@ from pathlib import Path
 
 from langchain_core.tools import StructuredTool
 
+from agent.database_file import database_file
 from agent.errors import AgentError, ErrorCode
 from agent.tools import calculator, database, fetch, get_time, search
-from core_config import Settings, database_file
+from core_config import Settings
 
 PROMPTS = Path(__file__).parent / "prompts"
 

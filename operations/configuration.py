@@ -8,7 +8,8 @@ from dotenv import dotenv_values
 from pydantic import AliasChoices, SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
-from core_config import ROOT, ConfigurationError, Settings, database_file, resolve_active_model
+from agent.database_file import database_file
+from core_config import ROOT, ConfigurationError, Settings, resolve_active_model
 from operations.errors import CommandError
 
 

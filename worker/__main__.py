@@ -12,12 +12,12 @@ from typing import Any
 import uvloop
 from pydantic import ValidationError
 
+from agent.database_file import database_file
 from core_config import (
     VERSION,
     ConfigurationError,
     Settings,
     api_key_of,
-    database_file,
     keep_loopback_off_proxies,
     load_registry,
 )

@@ -9,6 +9,7 @@ import pytest
 from langchain_core.tools import StructuredTool, ToolException
 
 from agent import read_only_sqlite
+from agent.database_file import database_file
 from agent.meter import Meter
 from agent.read_only_sqlite import query
 from agent.runner import AgentRunner
@@ -17,7 +18,7 @@ from agent.tools import database
 from agent.tools.database import MAX_ANSWER_CHARS
 from agent.tools.sample.__main__ import FILE, build
 from agent.work import AgentWork
-from core_config import SIMULATOR, ConfigurationError, Settings, database_file
+from core_config import SIMULATOR, ConfigurationError, Settings
 from operations import configuration
 from operations.errors import CommandError
 from tests.agent.conftest import Bench

@@ -6,9 +6,10 @@ import pytest
 from langchain_core.tools import StructuredTool
 
 from agent import read_only_sqlite, safe_http, tool_edge
+from agent.database_file import database_file
 from agent.specs import AGENTS, AgentSpec, spec_of
 from agent.tools import database, fetch
-from core_config import ROOT, Settings, database_file
+from core_config import ROOT, Settings
 from tests.agent.conftest import Bench
 from tests.agent.scripted_provider import ScriptedProvider, completion
 
