@@ -2,9 +2,10 @@
 
 Messages: `say TEXT`, `clock` (answers its monotonic clock, ns), `sleep SECONDS`, `hold PATH` (until the file exists),
 `block SECONDS` (the event loop itself), `swallow PATH` (a hold that ignores its cancellation), `raise NAME`,
-`once PATH` (fails in passing the first time, then holds for ever), `spend` (tokens, then a hold for ever), `surrogate`,
-`large BYTES`, `die` (the process). With steps: `steps N` (of a model and tools in turn), `begin PATH` (a tool that
-holds until the file exists), `leak TEXT` (in every text of a step).
+`beat PATH` (a dot every moment, for ever), `once PATH` (fails in passing the first time, then holds for ever), `spend`
+(tokens, then a hold for ever), `surrogate`, `large BYTES`, `die` (the process).
+With steps: `steps N` (of a model and tools in turn), `begin PATH` (a tool that holds until the file exists), `leak
+TEXT` (in every text of a step).
 """
 
 import asyncio
@@ -52,6 +53,13 @@ def a_step(on_step: StepListener | None, number: int) -> None:
         on_step(StepEvent(kind="tool", phase="end", number=number, name="adder", error="no", duration_ms=3.0))
 
 
+async def beat(path: Path) -> None:
+    while True:
+        with path.open("a") as beats:
+            beats.write(".")
+        await asyncio.sleep(0.02)
+
+
 class ScriptedRunner:
     async def run(
         self, work: AgentWork, meter: Meter, *, callbacks: object = (), on_step: StepListener | None = None
@@ -64,6 +72,8 @@ class ScriptedRunner:
                 return str(time.monotonic_ns())
             case "sleep":
                 await asyncio.sleep(float(rest))
+            case "beat":
+                await beat(Path(rest))
             case "once":
                 marker = Path(rest)
                 if not marker.exists():

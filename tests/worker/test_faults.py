@@ -197,6 +197,31 @@ async def test_workers_outlive_a_redis_that_dies_and_one_that_hangs(own_redis, s
     await client.aclose()
 
 
+async def test_a_worker_that_cannot_renew_ends_its_runs_by_itself(own_redis, settings, tmp_path, start_worker):
+    """Cut off from Redis for longer than a lease, it cannot know whether another worker has the task by now."""
+    start_worker(redis_url=own_redis.url, lease_seconds=1)
+    client = connect(own_redis.url)
+    store = TaskStore(client, settings.model_copy(update={"redis_url": own_redis.url}))
+    beats = tmp_path / "beats"
+    await store.submit(new_task(f"beat {beats}"))
+
+    async def began() -> bool:
+        return beats.exists()
+
+    await eventually(began)
+    assert own_redis.process is not None
+    own_redis.process.send_signal(signal.SIGSTOP)
+
+    async def silent() -> bool:
+        before = beats.stat().st_size
+        await asyncio.sleep(1)  # fifty beats of a run that goes on
+        return beats.stat().st_size == before
+
+    await eventually(silent)
+    own_redis.process.send_signal(signal.SIGCONT)
+    await client.aclose()
+
+
 class Planted:
     def __init__(self, path):
         self.path = path
