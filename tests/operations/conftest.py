@@ -53,7 +53,7 @@ class Copy:
             "GATEWAY_PORT": str(self.port),
             "DRAIN_SECONDS": "5",
         }
-        for name in ("operations", "taskstore"):
+        for name in ("operations", "taskstore", "agent"):
             self.add(name)
         for name in ("manage.py", "core_config.py", "requirements.lock", "pyproject.toml"):
             shutil.copy(ROOT / name, folder / name)
