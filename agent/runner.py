@@ -15,7 +15,7 @@ from agent.models import RegistryModel
 from agent.run_context import CURRENT_RUN, Run, StepListener, is_cancelled
 from agent.specs import spec_of
 from agent.transport import ProviderTransport
-from agent.work import AgentWork
+from agent.work import AgentWork, Answer
 from core_config import Settings, load_registry
 
 MAX_TOOL_THREADS = 64
@@ -42,8 +42,8 @@ class AgentRunner:
         *,
         callbacks: Sequence[BaseCallbackHandler] = (),
         on_step: StepListener | None = None,
-    ) -> str:
-        """The answer's text. Raises AgentError, or CancelledError when it was cancelled; nothing else."""
+    ) -> Answer:
+        """Raises AgentError, or CancelledError when it was cancelled; nothing else."""
         try:
             graph = self._graph(work.model, work.agent)
             token = CURRENT_RUN.set(Run(meter=meter, on_step=on_step, call_limit=self._settings.agent_max_iterations))
@@ -51,7 +51,7 @@ class AgentRunner:
                 state = await graph.ainvoke({"messages": _messages(work)}, self._config(work, callbacks))
             finally:
                 CURRENT_RUN.reset(token)
-            return _answer(state["messages"], work.model)
+            return Answer(_answer(state["messages"], work.model))
         except AgentError:
             raise
         except BaseException as error:

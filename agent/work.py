@@ -1,4 +1,4 @@
-"""What a run is asked to do."""
+"""What a run is asked to do, and what it answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,9 +19,23 @@ class AgentWork:
 
     task_id: str
     message: str
+    """Empty when `input` is given."""
     model: str
     agent: str = "default"
     user_id: str | None = None
     session_id: str | None = None
     history: tuple[Turn, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    input: Mapping[str, Any] | None = None
+    """The task's JSON object, in the place of a message."""
+    output_schema: Mapping[str, Any] | None = None
+    """JSON Schema that the answer's `data` must satisfy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a run ends with."""
+
+    text: str
+    data: Any = None
+    """The same as a JSON value, of a task with an `output_schema` and of an agent that answers with data."""

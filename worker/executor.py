@@ -11,13 +11,13 @@ from langchain_core.callbacks import BaseCallbackHandler
 from agent.errors import AgentError
 from agent.meter import Meter
 from agent.run_context import StepListener
-from agent.work import AgentWork, Turn
+from agent.work import AgentWork, Answer, Turn
 from monitoring.tracing import Tracing
 from taskstore.claims import Claim, Settlement
 from taskstore.error_codes import ErrorCode
 
 from .attempt import Attempt, Stop
-from .outcome import Answered, Ending, Raised, settlement
+from .outcome import Ending, Raised, settlement
 
 GIVE_UP_S = 1.0
 """How long a cancelled run may take to end. One that swallows its cancellation is settled without waiting for it."""
@@ -35,7 +35,7 @@ class Runner(Protocol):
         *,
         callbacks: Sequence[BaseCallbackHandler] = (),
         on_step: StepListener | None = None,
-    ) -> str: ...
+    ) -> Answer: ...
 
 
 class Executor:
@@ -43,7 +43,7 @@ class Executor:
         self._runner = runner
         self._tracing = tracing
         self._dice = dice or random.Random()  # noqa: S311  jitter is no secret
-        self._stray: set[asyncio.Task[str | BaseException]] = set()
+        self._stray: set[asyncio.Task[Answer | BaseException]] = set()
 
     async def run(self, attempt: Attempt) -> Settlement | None:
         """What becomes of the task; None when the lease was lost. Raises nothing but its own cancellation."""
@@ -73,13 +73,13 @@ class Executor:
             return Stop.LOST
         if run.done() and not run.cancelled():
             result = run.result()
-            if isinstance(result, str):
-                return Answered(result)  # finished just before it was stopped: the work is done and paid for
+            if isinstance(result, Answer):
+                return result  # finished just before it was stopped: the work is done and paid for
             if attempt.stopped() is None:
                 return Raised(result)
         return attempt.stopped() or Raised(asyncio.CancelledError("the run cancelled itself"))
 
-    async def _guarded(self, attempt: Attempt, meter: Meter) -> str | BaseException:
+    async def _guarded(self, attempt: Attempt, meter: Meter) -> Answer | BaseException:
         """Every exception as a value: a SystemExit that leaves an asyncio task would end the whole event loop."""
         claim = attempt.claim
         try:
@@ -94,7 +94,7 @@ class Executor:
         except BaseException as error:  # noqa: BLE001
             return error
 
-    def _leave(self, run: "asyncio.Task[str | BaseException]", claim: Claim) -> None:
+    def _leave(self, run: "asyncio.Task[Answer | BaseException]", claim: Claim) -> None:
         if not run.done():
             run.cancel()
             log.warning("run_will_not_end", extra={"task": claim.task_id, "attempt": claim.attempt})

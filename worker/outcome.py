@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from agent.errors import AgentError
 from agent.meter import Meter
+from agent.work import Answer
 from taskstore.claims import SettleKind, Settlement
 from taskstore.error_codes import ErrorCode
 from taskstore.records import TokenUsage
@@ -21,16 +22,11 @@ INTERNAL = "The agent failed for a reason of its own; the worker's log has it un
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Raised:
     error: BaseException
 
 
-Ending = Answered | Raised | Stop
+Ending = Answer | Raised | Stop
 
 
 def settlement(attempt: Attempt, ending: Ending, meter: Meter, dice: random.Random) -> Settlement | None:
@@ -38,10 +34,10 @@ def settlement(attempt: Attempt, ending: Ending, meter: Meter, dice: random.Rand
     match ending:
         case Stop.LOST:
             return None
-        case Answered(text) if len(encoded(text)) > MAX_OUTPUT_BYTES:
+        case Answer(text) if len(encoded(text)) > MAX_OUTPUT_BYTES:
             error = f"The answer is larger than {MAX_OUTPUT_BYTES} bytes; `partial` holds its beginning."
             return _settle(attempt, "fail", meter, code=ErrorCode.OUTPUT_TOO_LARGE, error=error, partial=text)
-        case Answered(text):
+        case Answer(text):
             return _settle(attempt, "success", meter, result=text)
         case Raised(AgentError(transient=True) as error):
             delay = delay_ms(error.code, attempt.claim.retries, error.retry_after, dice)

@@ -56,7 +56,7 @@ class Bench:
         runner = self._current or self.configure()
         self.meter = Meter()
         work = AgentWork(task_id="t1", message=message, model=model, agent=agent, history=history)
-        return await runner.run(work, self.meter, on_step=on_step)
+        return (await runner.run(work, self.meter, on_step=on_step)).text
 
     async def close(self) -> None:
         for runner in self._runners:

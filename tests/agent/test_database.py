@@ -363,7 +363,7 @@ async def test_a_question_in_sql_goes_all_the_way() -> None:
         try:
 
             async def answer(message: str) -> str:
-                return await runner.run(AgentWork(task_id="t", message=message, model=SIMULATOR), Meter())
+                return (await runner.run(AgentWork(task_id="t", message=message, model=SIMULATOR), Meter())).text
 
             told = await answer("Please run `select status, count(*) from orders group by 1 order by 1`")
             assert '["cancelled", 48]\n["delivered", 144]\n["shipped", 48]' in told

@@ -147,7 +147,7 @@ async def test_a_question_with_an_address_goes_all_the_way(web: Web) -> None:
         try:
 
             async def ask(message: str) -> str:
-                return await runner.run(AgentWork(task_id="t", message=message, model=SIMULATOR), Meter())
+                return (await runner.run(AgentWork(task_id="t", message=message, model=SIMULATOR), Meter())).text
 
             answer = await ask(f"What does http://{trusted}/tea say?")
             assert "Oolong | 7 €" in answer

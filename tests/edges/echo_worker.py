@@ -8,7 +8,7 @@ import os
 import uvloop
 
 from agent.meter import Meter
-from agent.work import AgentWork
+from agent.work import AgentWork, Answer
 from core_config import Settings, load_registry
 from monitoring.logs import setup_logging
 from monitoring.tracing import Tracing
@@ -18,8 +18,8 @@ from worker.executor import Executor
 
 
 class EchoRunner:
-    async def run(self, work: AgentWork, meter: Meter, *, callbacks: object = (), on_step: object = None) -> str:
-        return work.message
+    async def run(self, work: AgentWork, meter: Meter, *, callbacks: object = (), on_step: object = None) -> Answer:
+        return Answer(work.message)
 
 
 def main() -> None:

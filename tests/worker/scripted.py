@@ -22,7 +22,7 @@ from agent.errors import AgentError, ErrorCode
 from agent.meter import Meter, TokenUsage
 from agent.run_context import MAX_STEP_TEXT, StepEvent, StepListener
 from agent.run_context import cut as cut_text
-from agent.work import AgentWork
+from agent.work import AgentWork, Answer
 from core_config import Settings
 from monitoring.logs import setup_logging
 from monitoring.tracing import Tracing
@@ -63,13 +63,13 @@ async def beat(path: Path) -> None:
 class ScriptedRunner:
     async def run(
         self, work: AgentWork, meter: Meter, *, callbacks: object = (), on_step: StepListener | None = None
-    ) -> str:
+    ) -> Answer:
         verb, _, rest = work.message.partition(" ")
         match verb:
             case "say":
-                return rest or work.task_id
+                return Answer(rest or work.task_id)
             case "clock":
-                return str(time.monotonic_ns())
+                return Answer(str(time.monotonic_ns()))
             case "sleep":
                 await asyncio.sleep(float(rest))
             case "beat":
@@ -101,7 +101,7 @@ class ScriptedRunner:
             case "die":
                 os._exit(9)
             case "surrogate":
-                return "half \ud800 pair"
+                return Answer("half \ud800 pair")
             case "steps":
                 for number in range(1, int(rest) + 1):
                     a_step(on_step, number)
@@ -118,8 +118,8 @@ class ScriptedRunner:
                 cut = cut_text("x" * (MAX_STEP_TEXT - 10) + rest)
                 on_step(StepEvent(kind="tool", phase="end", number=2, name="t", result=cut))
             case "large":
-                return "x" * int(rest)
-        return "done"
+                return Answer("x" * int(rest))
+        return Answer("done")
 
 
 async def slow_hook(ctx: dict[object, object]) -> None:
