@@ -9,6 +9,7 @@ from pydantic import AliasChoices, SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
 from agent.database_file import database_file
+from agents_config import load_agents
 from core_config import ROOT, ConfigurationError, Settings, resolve_active_model
 from operations.errors import CommandError
 
@@ -59,6 +60,7 @@ def check(settings: Settings) -> None:
 
             KeyRing(settings)
         database_file(settings)
+        load_agents(settings)
     except ConfigurationError as error:
         raise CommandError(str(error)) from None
     active_model(settings)
