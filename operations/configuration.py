@@ -60,10 +60,20 @@ def check(settings: Settings) -> None:
 
             KeyRing(settings)
         database_file(settings)
-        load_agents(settings)
     except ConfigurationError as error:
         raise CommandError(str(error)) from None
     active_model(settings)
+    check_agents(settings)
+
+
+def check_agents(settings: Settings) -> None:
+    """CommandError when AGENTS_FILE cannot be used as a whole. What only a worker can find out makes one agent
+    unavailable, and the others run.
+    """
+    try:
+        load_agents(settings)
+    except ConfigurationError as error:
+        raise CommandError(str(error)) from None
 
 
 def active_model(settings: Settings) -> str:
