@@ -13,6 +13,7 @@ import uvloop
 from pydantic import ValidationError
 
 from agent.database_file import database_file
+from agents_config import load_agents
 from core_config import (
     VERSION,
     ConfigurationError,
@@ -37,6 +38,7 @@ def main() -> int:
         registry = load_registry(settings)
         models = {name: model.max_concurrency for name, model in registry.items()}
         database_file(settings)
+        load_agents(settings)
         keys = [key for key in map(api_key_of, registry.values()) if key]
     except (ConfigurationError, ValidationError) as error:
         sys.stderr.write(f"The configuration does not work: {error}\n")
