@@ -49,12 +49,13 @@ def edged(tool: StructuredTool, *, seconds: float, threads: Executor) -> Structu
         try:
             async with limit:
                 result = await work(*args, **kwargs)
-            if isinstance(result, str) and len(result) > MAX_RESULT_CHARS:
-                result = result[:MAX_RESULT_CHARS] + "\n[The rest is cut off.]"
+            result = _bounded(result) if isinstance(result, str) else result
             return result
         except ToolException as error:  # a tool's own words, meant for the model
-            failure = str(error)
-            raise
+            failure = cut(str(error))
+            if len(str(error)) <= MAX_RESULT_CHARS:
+                raise
+            raise ToolException(_bounded(str(error))) from None  # an MCP server's may be of any length
         except BaseException as error:  # the edge: nothing else passes
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 failure = "cancelled"
@@ -79,6 +80,10 @@ def edged(tool: StructuredTool, *, seconds: float, threads: Executor) -> Structu
             )
 
     return tool.model_copy(update={"coroutine": call, "handle_tool_error": True})
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= MAX_RESULT_CHARS else text[:MAX_RESULT_CHARS] + "\n[The rest is cut off.]"
 
 
 def _in_thread(function: Callable[..., Any], threads: Executor) -> Callable[..., Any]:
