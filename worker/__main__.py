@@ -67,6 +67,7 @@ def main() -> int:
         WorkerInfo(worker_id, host, pid, VERSION, settings.worker_concurrency, 0),
         models,
         redact=redact,
+        prepare=runner.prepare,
         on_shutdown=close,
     )
     engine.run()
