@@ -38,8 +38,9 @@ def main() -> int:
         registry = load_registry(settings)
         models = {name: model.max_concurrency for name, model in registry.items()}
         database_file(settings)
-        load_agents(settings)
+        servers = load_agents(settings).mcp.values()
         keys = [key for key in map(api_key_of, registry.values()) if key]
+        keys += [secret for server in servers for secret in server.secrets()]
     except (ConfigurationError, ValidationError) as error:
         sys.stderr.write(f"The configuration does not work: {error}\n")
         return EXIT_CONFIGURATION

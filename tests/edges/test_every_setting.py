@@ -66,7 +66,7 @@ SHOWN_BY = {
         "OPENAI_API_KEY": "test_the_active_model",
         "ANTHROPIC_API_KEY": "test_the_active_model",
     },
-    "tests/agents/test_agents_file.py": {
+    "tests/agent/test_agents_file.py": {
         "AGENTS_FILE": "test_a_relative_agents_file_is_the_project_s",
     },
     "tests/edges/test_canary.py": {
