@@ -41,6 +41,13 @@ def settles(copy: Copy, begin: Callable[[], object]) -> dict[str, int]:
     return pids(copy)
 
 
+def write_what_is_no_agents_code(copy: Copy) -> None:
+    for name in ("var/x.py", "agent/__pycache__/x.py", ".git/x.py", "team/answer.txt", "gateway/x.py", "team/.x/y.py"):
+        path = copy.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("changed\n")
+
+
 def test_workers_follow_the_code_and_a_broken_one_leaves_what_runs(copy: Copy) -> None:
     probe, file = copy.folder / "agent" / "probe.py", copy.folder / "team" / "agents.toml"
     file.parent.mkdir()
@@ -51,12 +58,7 @@ def test_workers_follow_the_code_and_a_broken_one_leaves_what_runs(copy: Copy) -
     assert "Reload on" in started.stdout
     first = pids(copy)
 
-    # what is no agent's code restarts nobody
-    for name in ("var/x.py", "agent/__pycache__/x.py", ".git/x.py", "team/answer.txt", "gateway/x.py", "team/.x/y.py"):
-        path = copy.folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("changed\n")
-
+    write_what_is_no_agents_code(copy)
     after = settles(copy, lambda: edit(probe, FINE))
     assert changes(copy) == ["agent/probe.py"]
     assert {name for name in first if after[name] != first[name]} == {"worker-1"}
