@@ -41,6 +41,13 @@ def settles(copy: Copy, begin: Callable[[], object]) -> dict[str, int]:
     return pids(copy)
 
 
+def write_what_is_no_agents_code(copy: Copy) -> None:
+    for name in ("var/x.py", "agent/__pycache__/x.py", ".git/x.py", "team/answer.txt", "gateway/x.py", "team/.x/y.py"):
+        path = copy.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("changed\n")
+
+
 def test_workers_follow_the_code_and_a_broken_one_leaves_what_runs(copy: Copy) -> None:
     probe, file = copy.folder / "agent" / "probe.py", copy.folder / "team" / "agents.toml"
     file.parent.mkdir()
@@ -51,16 +58,13 @@ def test_workers_follow_the_code_and_a_broken_one_leaves_what_runs(copy: Copy) -
     assert "Reload on" in started.stdout
     first = pids(copy)
 
-    # what is no agent's code restarts nobody
-    for name in ("var/x.py", "agent/__pycache__/x.py", ".git/x.py", "team/answer.txt", "gateway/x.py", "team/.x/y.py"):
-        path = copy.folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("changed\n")
-
+    write_what_is_no_agents_code(copy)
     after = settles(copy, lambda: edit(probe, FINE))
     assert changes(copy) == ["agent/probe.py"]
     assert {name for name in first if after[name] != first[name]} == {"worker-1"}
-    assert json.loads(copy.manage("status", "--json").stdout)["agents"].keys() == {"default", "writer"}
+    report = json.loads(copy.manage("status", "--json").stdout)
+    assert {name: word["problem"] for name, word in report["agents"].items()} == {"default": None, "writer": None}
+    assert (report["reload"], report["problems"]) == (True, [])
 
     broken = settles(copy, lambda: edit(probe, "def broken(:\n"))
     assert broken == after
@@ -70,11 +74,13 @@ def test_workers_follow_the_code_and_a_broken_one_leaves_what_runs(copy: Copy) -
     assert "SyntaxError" in status.stdout
     assert copy.get("/ready").status_code == 200
 
-    mended = settles(copy, lambda: edit(probe, FINE.replace("None}", "'team/agents.toml, line 1: no writer'}")))
+    mended = settles(copy, lambda: edit(probe, FINE.replace("None}", "'agents.toml, line 1: no pen. Buy one.'}")))
     assert {name for name in first if mended[name] != broken[name]} == {"worker-1"}
-    report = json.loads(copy.manage("status", "--json").stdout)
-    assert (report["reload"], report["ready"]) == (True, True)
-    assert report["problems"] == ["agent 'writer': team/agents.toml, line 1: no writer"]
+    status = copy.manage("status")
+    assert status.returncode == 1
+    assert [line for line in status.stdout.splitlines() if line.startswith("  !")] == [
+        "  ! agent 'writer': agents.toml, line 1: no pen. Buy one."
+    ]
 
     assert settles(copy, lambda: edit(file, AGENTS_FILE + "promt = 3\n")) == mended
     status = copy.manage("status")
@@ -92,7 +98,12 @@ def test_workers_follow_the_code_and_a_broken_one_leaves_what_runs(copy: Copy) -
     assert all(record.restarts == 0 for record in copy.state().processes)
 
     # a new folder, and a restart in between: it goes on following
-    assert copy.manage("restart").returncode == 0
+    done = copy.manage("restart")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-2:] == [
+        "Warning: 1 of 2 agents cannot be run. Tasks for them are refused; others run.",
+        "  writer: agents.toml, line 1: no pen. Buy one.",
+    ]
     assert copy.state().reload
     restarted = pids(copy)
     (copy.folder / "team" / "tools").mkdir()
