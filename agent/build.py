@@ -1,5 +1,6 @@
 """Builds LangChain agents: one graph for a model, its tools and a prompt, shared by all runs."""
 
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import Any
 
@@ -9,17 +10,27 @@ from langgraph.graph.state import CompiledStateGraph
 from agent.models import RegistryModel
 from agent.specs import AgentSpec
 from agent.tool_edge import edged
+from agent.typed_output import TypedOutput
 from core_config import Settings
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 
 
-def build_agent(model: RegistryModel, spec: AgentSpec, settings: Settings, threads: Executor) -> Graph:
+def build_agent(
+    model: RegistryModel,
+    spec: AgentSpec,
+    settings: Settings,
+    threads: Executor,
+    output_schema: Mapping[str, Any] | None = None,
+) -> Graph:
     """The graph: model and tools in turn, until the model calls no tool. agent.models bounds the turns."""
+    typed = None if output_schema is None else TypedOutput(output_schema)
     return create_agent(
         model,
         [edged(tool, seconds=settings.tool_timeout_seconds, threads=threads) for tool in spec.tools],
         system_prompt=spec.prompt,
+        middleware=[typed] if typed else [],
+        response_format=typed.strategy() if typed else None,
     )
 
 

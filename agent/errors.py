@@ -43,6 +43,7 @@ class ErrorCode(StrEnum):
     CONTEXT_TOO_LONG = "context_too_long", False, "The message and its history are too long for the model."
     EMPTY_ANSWER = "empty_answer", True, "The model ended without an answer."
     ANSWER_TRUNCATED = "answer_truncated", False, "The answer reached the limit of tokens and is cut off."
+    INVALID_OUTPUT = "invalid_output", False, "The answer does not satisfy the task's output_schema."
     AGENT_UNKNOWN = "agent_unknown", False, "No agent of that name is installed."
     INTERNAL = "internal", False, "The agent failed because of an error in Longhaul or in one of its tools."
 

@@ -71,6 +71,7 @@ TASK_STATUSES: Mapping[ErrorCode, int] = {
     ErrorCode.CONTEXT_TOO_LONG: 502,
     ErrorCode.EMPTY_ANSWER: 502,
     ErrorCode.ANSWER_TRUNCATED: 502,
+    ErrorCode.INVALID_OUTPUT: 502,
     ErrorCode.AGENT_UNKNOWN: 500,
     ErrorCode.OUTPUT_TOO_LARGE: 500,
     ErrorCode.INTERNAL: 500,

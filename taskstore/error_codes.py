@@ -20,6 +20,7 @@ class ErrorCode(StrEnum):
     CONTEXT_TOO_LONG = "context_too_long"
     EMPTY_ANSWER = "empty_answer"
     ANSWER_TRUNCATED = "answer_truncated"
+    INVALID_OUTPUT = "invalid_output"
     AGENT_UNKNOWN = "agent_unknown"
     INTERNAL = "internal"
     # the worker's and the queue's
