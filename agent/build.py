@@ -5,6 +5,7 @@ GraphAgent       somebody's own compiled LangGraph graph
 FunctionAgent    somebody's own `async def agent(input, ctx)`
 """
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
@@ -106,14 +107,22 @@ class FunctionAgent:
     def __init__(self, model: RegistryModel, function: Function, tools: Mapping[str, StructuredTool]) -> None:
         self.model, self.tools = model, tools
 
-        async def call(given: str | dict[str, Any]) -> tuple[Any]:
+        async def call(given: str | dict[str, Any]) -> tuple[Any, BaseException | None]:
             # in a tuple: a RunnableLambda runs what is itself a Runnable
-            return (await function(given, current_context()),)
+            try:
+                return await function(given, current_context()), None
+            except (Exception, asyncio.CancelledError):
+                raise
+            except BaseException as error:  # noqa: BLE001  a SystemExit that leaves this task would end the event loop
+                return None, error
 
         self._runnable = RunnableLambda(call)  # which makes it the root of the run's trace
 
     async def answer(self, work: AgentWork, config: RunnableConfig) -> Answer:
-        (value,) = await self._runnable.ainvoke(work.message if work.input is None else dict(work.input), config)
+        given = work.message if work.input is None else dict(work.input)
+        value, error = await self._runnable.ainvoke(given, config)
+        if error is not None:
+            raise error
         return answer_of_function(value)
 
 

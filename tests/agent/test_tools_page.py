@@ -25,9 +25,7 @@ async def test_the_example_is_a_tool_that_an_agent_uses(
     module: dict[str, object] = {}
     exec(compile(block("python"), "docs/tools.md", "exec"), module)
 
-    make = module["build"]
-    assert callable(make)
-    install(make(Settings(_env_file=None)))
+    install(module["exchange_rate"])
     asked = [("exchange_rate", {"currency": "CNY"}), ("exchange_rate", {"currency": "DEM"})]
     provider.says(completion(calls=asked), completion("Done."))
     await bench.run(agent="probe")
