@@ -54,7 +54,7 @@ async def submit(
     """Raises Problem and what `TaskStore.submit` raises."""
     _check_message(body.message, gateway.settings.max_message_chars)
     model = gateway.models.active if body.model is None else body.model
-    _check_known("model", model, gateway.models.registry, "unknown_model")
+    check_model(model, gateway)
     agent = AGENTS[0] if body.agent is None else body.agent
     _check_known("agent", agent, AGENTS, "unknown_agent")
     task = NewTask(
@@ -82,6 +82,11 @@ def _check_message(message: str, most: int) -> None:
     if len(message) > most:
         text = f"has {len(message)} characters; {most} are the most that a message may have"
         raise invalid([{"loc": ["body", "message"], "msg": text, "type": "string_too_long"}])
+
+
+def check_model(name: str, gateway: Gateway) -> None:
+    """Raises Problem unless the registry has a model of that name."""
+    _check_known("model", name, gateway.models.registry, "unknown_model")
 
 
 def _check_known(field: str, name: str, known: Iterable[str], code: str) -> None:

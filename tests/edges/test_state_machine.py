@@ -20,7 +20,7 @@ from taskstore.claims import Claim, Settlement
 from taskstore.connection import connect
 from taskstore.errors import IdempotencyConflict, QueueFull, TaskNotFound, WrongStatus
 from taskstore.records import Kind, NewTask, TokenUsage, WorkerInfo
-from taskstore.states import FINAL
+from taskstore.states import FINAL, Status
 from taskstore.store import ANY_CALLER, TaskStore
 from tests.conftest import RedisServer
 
@@ -130,23 +130,20 @@ class StoreMachine(RuleBasedStateMachine):
             if new.idempotency_key is not None:
                 self.idempotent[new.caller, new.idempotency_key] = (new.task_id, new.body_sha256)
 
-    @rule(verb=st.sampled_from(["cancel", "decide", "replay"]), which=some, caller=st.sampled_from([*CALLERS, "*"]))
+    @rule(verb=st.sampled_from(["cancel", "decide"]), which=some, caller=st.sampled_from([*CALLERS, "*"]))
     def request(self, verb: str, which: int, caller: str) -> None:
         if not self.submits:
             return
         task_id = self.submits[which % len(self.submits)].task_id
         account = self.ledger.accounts.get(task_id)
-        allowed = account is not None and (verb == "replay" or caller in {ANY_CALLER, account.new.caller})
+        allowed = account is not None and caller in {ANY_CALLER, account.new.caller}
         self.verbs = {verb}
         refused_for: str | None = None
         try:
-            match verb:
-                case "cancel":
-                    self.run(self.store.cancel(task_id, caller))
-                case "decide":
-                    self.run(self.store.decide(task_id, "{}", caller))
-                case _:
-                    self.run(self.store.replay(task_id))
+            if verb == "cancel":
+                self.run(self.store.cancel(task_id, caller))
+            else:
+                self.run(self.store.decide(task_id, "{}", caller))
         except TaskNotFound:
             assert not allowed
             return
@@ -155,8 +152,39 @@ class StoreMachine(RuleBasedStateMachine):
         assert allowed
         assert account is not None
         assert refused_for in {None, account.status}
-        if refused_for is None and verb == "replay" and account.status in FINAL:
-            self.ledger.replayed(task_id)
+
+    @rule(which=some, only_failed=st.booleans(), model=st.sampled_from([None, *MODELS]), times=st.integers(1, 2),
+          deadline_ms=st.sampled_from([0, 0, 50_000]))  # fmt: skip
+    def replay(self, which: int, only_failed: bool, model: str | None, times: int, deadline_ms: int) -> None:
+        """Of any task, but more often of one that failed: few walks would come across those."""
+        ids = [new.task_id for new in self.submits]
+        if only_failed:
+            ids = [i for i in ids if i in self.ledger.accounts and self.ledger.accounts[i].status is Status.FAILED]
+        if not ids:
+            return
+        task_id = ids[which % len(ids)]
+        account = self.ledger.accounts.get(task_id)
+        self.verbs = {"replay"}
+        refused_for: str | None = None
+        try:
+            answers = {self.run(self.store.replay(task_id, deadline_ms, model=model)) for _ in range(times)}
+        except TaskNotFound:
+            assert account is None
+            return
+        except WrongStatus as error:
+            refused_for = error.status
+        assert account is not None
+        if refused_for is not None:
+            assert refused_for == account.status != Status.FAILED
+            assert account.lives == 1 or model not in {None, account.model}, "a repeat is no other request"
+            return
+        if account.status is Status.FAILED:
+            assert answers == {Status.PENDING}
+            self.ledger.replayed(task_id, model)
+        else:
+            assert answers == {account.status}, "sent again it says how the task stands"
+            assert account.lives > 1
+            assert model in {None, account.model}
 
     # -- the workers'
 
