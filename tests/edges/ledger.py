@@ -121,6 +121,7 @@ class Ledger:
             if Status(before["status"]) in FINAL and record["status"] == before["status"]:
                 assert record == before, "a final record never changes"
                 assert events == account.events, "nothing happens to a task that has ended"
+            assert record["model"] == account.model, "only a replay changes the model"
             account.events = events
             self._check_budgets(account, before, record)
         self._check_sessions()
