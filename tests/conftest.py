@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,7 @@ import pytest
 import redis
 
 from core_config import Settings
+from longhaul_testing.ports import free_port
 from operations.embedded_redis import find_server, server_arguments
 from taskstore.connection import connect
 from taskstore.store import TaskStore
@@ -26,12 +26,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 for _name in [name for name in os.environ if name in {field.upper() for field in Settings.model_fields}]:
     del os.environ[_name]
 Settings.model_config["env_file"] = None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class RedisServer:

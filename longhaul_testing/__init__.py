@@ -1,0 +1,1 @@
+"""Longhaul for people's own tests."""
