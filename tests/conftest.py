@@ -17,6 +17,9 @@ from longhaul_testing.ports import free_port
 from operations.embedded_redis import find_server, server_arguments
 from taskstore.connection import connect
 from taskstore.store import TaskStore
+from tests.schedule import pytest_collection_modifyitems, pytest_xdist_make_scheduler
+
+__all__ = ["RedisServer", "free_port", "pytest_collection_modifyitems", "pytest_xdist_make_scheduler"]
 
 # A shell's background job ignores Ctrl-C, and would hand that on to the processes whose Ctrl-C is tested.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

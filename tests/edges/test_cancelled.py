@@ -31,8 +31,8 @@ async def give_up(begin: Callable[[int], Awaitable[None]], wanted: int) -> int:
     """Begins calls, some at once, and gives up each after another number of turns of the loop, until so many were given
     up before they had ended. How many were begun.
 
-    How many turns a call takes is the machine's affair: on a quick one most end before they are given up. Each that ends
-    makes room for the next at once, which takes the connection while its late reply is on the way.
+    How many turns a call takes is the machine's affair: on a quick one most end before they are given up. Each that
+    ends makes room for the next at once, which takes the connection while its late reply is on the way.
     """
     numbers, turns = itertools.count(), itertools.cycle([*range(MOST_TURNS), 100])
     given_up = begun = 0
