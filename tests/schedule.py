@@ -6,7 +6,6 @@ whole system. What takes longest begins first: at the end of a run one process w
 
 import os
 import re
-from collections.abc import Sequence
 from functools import cache
 
 import pytest
@@ -18,6 +17,7 @@ SHARED_SYSTEMS = ("system", "running_copy", "longhaul_system")
 """Fixtures that last for the session and take seconds to make."""
 
 LONGEST_FIRST = (
+    "tests/edges/test_openapi_document.py",
     "tests/system/",
     "tests/edges/",
     "tests/operations/",
@@ -53,6 +53,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items.sort(key=lambda item: _rank(item.nodeid))
 
 
-def _rank(nodeid: str) -> tuple[int, str]:
-    ranks: Sequence[int] = [rank for rank, start in enumerate(LONGEST_FIRST) if nodeid.startswith(start)]
-    return (ranks[0] if ranks else len(LONGEST_FIRST), "")
+def _rank(nodeid: str) -> int:
+    return next((rank for rank, start in enumerate(LONGEST_FIRST) if nodeid.startswith(start)), len(LONGEST_FIRST))
