@@ -218,7 +218,7 @@ def _alone(var_dir: Path) -> bool:
             return True
 
 
-def main() -> int:
+def main(kind: type[Supervisor] = Supervisor) -> int:
     settings = configuration.load()
     os.chdir(settings.var_dir)  # so that the control socket's path is short, however long VAR_DIR is
     if not _alone(settings.var_dir):
@@ -235,7 +235,7 @@ def main() -> int:
         if left:
             log.warning("ended what a killed supervisor had left running: %s", ", ".join(left))
     runstate.forget(settings.var_dir)
-    return asyncio.run(Supervisor(settings, os.environ[runstate.TOKEN_VARIABLE]).run())
+    return asyncio.run(kind(settings, os.environ[runstate.TOKEN_VARIABLE]).run())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Answers that were written beforehand (`POST /script`): each is given once, in order, in the place of a made-up one."""
+"""Answers that were written beforehand (`POST /script`): each is given once, in order, before any made-up one."""
 
 import os
 from collections.abc import Mapping
