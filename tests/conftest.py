@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 
@@ -30,6 +31,12 @@ for _name in [name for name in os.environ if name in {field.upper() for field in
     del os.environ[_name]
 Settings.model_config["env_file"] = None
 
+# The same examples each time, and none that fails for being slow: the machine may be busy.
+hypothesis.settings.register_profile(
+    "longhaul", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("longhaul")
+
 
 class RedisServer:
     """A real server that a test may kill, pause and start again."""
@@ -43,7 +50,7 @@ class RedisServer:
     def start(self) -> None:
         command = [str(find_server()), *server_arguments(self.port, self.folder), "--loglevel", "warning"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         with redis.Redis.from_url(self.url) as client:
             while time.monotonic() < deadline:
                 try:

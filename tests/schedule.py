@@ -13,7 +13,7 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from core_config import ROOT
 
-SHARED_SYSTEMS = ("system", "running_copy", "longhaul_system")
+SHARED_SYSTEMS = ("system", "running_copy", "longhaul")
 """Fixtures that last for the session and take seconds to make."""
 
 LONGEST_FIRST = (
@@ -32,7 +32,7 @@ def unit_of(path: str) -> str:
     """The name of what is run in one process: a file, or the shared system that it needs."""
     text = (ROOT / path).read_text(encoding="utf-8")
     for name in SHARED_SYSTEMS:
-        if re.search(rf"def \w+\([^)]*\b{name}\b", text):
+        if re.search(rf"def test_\w+\([^)]*\b{name}\b", text):
             return name
     return path
 
