@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from taskstore.error_codes import ErrorCode
 from taskstore.errors import (
+    AgentUnavailable,
     IdempotencyConflict,
     QueueFull,
     StorageFull,
@@ -27,6 +28,9 @@ from taskstore.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 QUEUE_FULL_RETRY_AFTER_S = 5
+AGENT_RETRY_AFTER_S = 30
+"""Somebody has to mend it, or its workers are being replaced."""
+AGENT_PUBLIC_PROBLEM = "It cannot be run at present. Who operates this system sees why: manage.py status."
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ KINDS: Mapping[str, Kind] = {
     "internal": Kind(500, "Internal error"),
     "store_unavailable": Kind(503, "Task store unavailable"),
     "storage_full": Kind(503, "Task store full"),
+    "agent_unavailable": Kind(503, "Agent unavailable"),
     "shutting_down": Kind(503, "Gateway is shutting down"),
     "chat_timeout": Kind(504, "The answer takes longer than this call waits"),
 }
@@ -134,6 +139,12 @@ def problem_of(error: Exception) -> Problem | None:
                 "queue_full",
                 f"{error.depth} tasks wait already, the most that this queue takes. Nothing was written; try later.",
                 headers={"Retry-After": str(QUEUE_FULL_RETRY_AFTER_S)},
+            )
+        case AgentUnavailable():
+            return Problem(
+                "agent_unavailable",
+                f"The agent {error.agent!r} is not available. {AGENT_PUBLIC_PROBLEM} Nothing was written; try later.",
+                headers={"Retry-After": str(AGENT_RETRY_AFTER_S)},
             )
         case IdempotencyConflict():
             return Problem(

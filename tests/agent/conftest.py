@@ -1,5 +1,8 @@
 import os
+import sys
+import types
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +30,24 @@ def provider() -> Iterator[ScriptedProvider]:
 
 
 PointAt = Callable[..., None]
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Install:
+    """Makes an agents file whose agent `probe` has these tools, before the runner is made."""
+
+    def write(*tools: object) -> None:
+        module = types.ModuleType("probe_tools")
+        for number, tool in enumerate(tools):
+            setattr(module, f"tool_{number}", tool)
+        monkeypatch.setitem(sys.modules, "probe_tools", module)
+        names = [f"probe_tools:tool_{number}" for number in range(len(tools))]
+        path = tmp_path / "agents.toml"
+        path.write_text(f'[agents.probe]\nprompt = "Use the tools."\ntools = {names}\n', encoding="utf-8")
+        monkeypatch.setenv("AGENTS_FILE", str(path))
+
+    return write
 
 
 class Bench:
