@@ -6,6 +6,7 @@ from . import (
     cancel_task,
     chat,
     health,
+    list_agents,
     list_models,
     list_tasks,
     metrics_page,
@@ -15,7 +16,19 @@ from . import (
     submit_task,
 )
 
-ROUTES = (submit_task, read_task, chat, cancel_task, replay_task, list_tasks, list_models, health, ready, metrics_page)
+ROUTES = (
+    submit_task,
+    read_task,
+    chat,
+    cancel_task,
+    replay_task,
+    list_tasks,
+    list_models,
+    list_agents,
+    health,
+    ready,
+    metrics_page,
+)
 
 
 def add_routes(app: FastAPI) -> None:
