@@ -1,6 +1,6 @@
 """A program in the worker's place: it reports to the real store and claims tasks, but never finishes one.
 
-Of agents it knows what `agent/reload_probe.py` of its copy says in `AGENTS`, if there is one; code that is broken ends it.
+Of agents it knows what `agent/reload_probe.py` of its copy says in `AGENTS`, if there is one; broken code ends it.
 """
 
 import argparse
