@@ -42,6 +42,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "unauthorized": Kind(401, "No valid API key"),
     "forbidden_host": Kind(403, "Host not served"),
+    "admin_only": Kind(403, "For admins only"),
     "not_found": Kind(404, "No such route"),
     "task_not_found": Kind(404, "No such task"),
     "method_not_allowed": Kind(405, "Method not allowed"),
@@ -76,7 +77,13 @@ TASK_STATUSES: Mapping[ErrorCode, int] = {
     ErrorCode.CONTEXT_TOO_LONG: 502,
     ErrorCode.EMPTY_ANSWER: 502,
     ErrorCode.ANSWER_TRUNCATED: 502,
+    ErrorCode.INVALID_OUTPUT: 502,
     ErrorCode.AGENT_UNKNOWN: 500,
+    ErrorCode.AGENT_UNAVAILABLE: 503,
+    ErrorCode.AGENT_FAILED: 500,
+    ErrorCode.AGENT_REFUSED: 500,
+    ErrorCode.AGENT_TRY_AGAIN: 500,
+    ErrorCode.INVALID_AGENT_ANSWER: 500,
     ErrorCode.OUTPUT_TOO_LARGE: 500,
     ErrorCode.INTERNAL: 500,
     ErrorCode.ATTEMPT_TIMEOUT: 504,
@@ -85,7 +92,7 @@ TASK_STATUSES: Mapping[ErrorCode, int] = {
     ErrorCode.CANCELLED: 409,
 }
 """What `POST /chat` answers when its task did not succeed; the problem's code is then the task's `error_code`. 502 is
-the model's side, 504 a time that ran out, 500 ours."""
+the model's side, 504 a time that ran out, 503 as at the submit, 500 ours."""
 
 
 class Problem(Exception):  # noqa: N818  it is an answer, named as RFC 9457 names it

@@ -7,6 +7,7 @@ would restart the worker that runs it.
 
 import contextlib
 import os
+import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -59,7 +60,7 @@ class AgentCode:
             if agent.prompt_file is not None:
                 files.add(Path(os.path.normpath(agent.prompt_file)))
         modules = {top for agent in self._last.agents.values() for top in _modules(agent)}
-        trees += _places(modules, [ROOT] if self._last.path is None else [self._last.path.parent, ROOT])
+        trees += _places(modules, [ROOT] if self._last.path is None else [ROOT, self._last.path.parent])
         folders: dict[Path, None] = {}
         for tree in trees:
             # of the project itself what lies in it, not below: that is much that is no agent's code
@@ -77,12 +78,10 @@ def _modules(agent: AgentConfig) -> Iterator[str]:
             yield text.partition(":")[0].partition(".")[0]
 
 
-def _places(modules: Iterable[str], path: list[Path]) -> Iterator[Path]:
-    """The folders of modules that are the user's own, found without importing anything."""
+def _places(modules: Iterable[str], more: list[Path]) -> Iterator[Path]:
+    """The folders of modules that are the user's own, found as agent/imports.py finds them but without an import."""
     for name in modules:
-        spec = PathFinder.find_spec(name, [str(folder) for folder in path])
-        if spec is None:
-            spec = PathFinder.find_spec(name)
+        spec = PathFinder.find_spec(name, [*sys.path, *map(str, more)])
         found = [] if spec is None else [Path(place) for place in spec.submodule_search_locations or ()]
         if spec is not None and not found and spec.origin is not None:
             found = [Path(spec.origin).parent]

@@ -76,7 +76,7 @@ for i = 2, #ARGV, 4 do
     if data.steps then append_steps(id, r, data.steps) end
     set(id, r, { settled = fence, duration_ms = math.max(0, now - r.started_at) })
     charge(id, r, data)
-    if kind == 'fail' and others_can(r, data) then
+    if (kind == 'fail' or kind == 'retry') and others_can(r, data) then
       kind = 'release'
       data.delay_ms, data.cause = HANDED_ON_MS, 'handed_on'
     end

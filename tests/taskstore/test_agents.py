@@ -3,7 +3,7 @@
 import pytest
 
 from taskstore.agents import NOBODY_HAS_IT
-from taskstore.claims import Settlement
+from taskstore.claims import SettleKind, Settlement
 from taskstore.errors import AgentUnavailable
 from taskstore.records import NewTask, WorkerInfo
 from taskstore.states import Status
@@ -76,22 +76,24 @@ async def test_a_submit_that_is_asked_again_answers_as_the_first_time(audited: T
     assert (again.task_id, again.created) == ("t1", False)
 
 
-async def outcome(store: TaskStore, worker: str, code: str) -> tuple[Status, int, str | None]:
+async def outcome(store: TaskStore, worker: str, code: str, kind: SettleKind) -> tuple[Status, int, str | None]:
     """What becomes of a task that `worker` takes and cannot run."""
     (claim,) = (await store.claim(worker, 1, room=1, extra=0, models={"M": None})).tasks
-    failure = Settlement(task_id="t1", fence=claim.fence, kind="fail", error_code=code, error="no")
+    failure = Settlement(task_id="t1", fence=claim.fence, kind=kind, error_code=code, error="no", delay_ms=9_000)
     assert await store.settle([failure]) == ["ok"]
     assert await store.settle([failure]) == ["ok"]
     task = await store.get("t1")
     return task.status, task.attempt, task.cause
 
 
-@pytest.mark.parametrize("code", ["agent_unavailable", "agent_unknown"])
-async def test_what_only_the_successor_can_run_is_handed_on_unspent(audited: TaskStore, code: str) -> None:
+@pytest.mark.parametrize(("code", "kind"), [("agent_unavailable", "retry"), ("agent_unknown", "fail")])
+async def test_what_only_the_successor_can_run_is_handed_on_unspent(
+    audited: TaskStore, code: str, kind: SettleKind
+) -> None:
     await audited.submit(of("writer"))
     await alive(audited, "old", "new")
     await audited.report("new", {"writer": None})
-    assert await outcome(audited, "old", code) == (Status.PENDING, 0, "handed_on")
+    assert await outcome(audited, "old", code, kind) == (Status.PENDING, 0, "handed_on")
     task = await audited.get("t1")
     assert (task.index, task.retries, task.error_code) == ("scheduled", 0, None)
     # not at once: the one that cannot run it would take it again
@@ -115,7 +117,7 @@ async def test_what_nobody_else_can_run_fails(
     await audited.submit(of("writer"))
     await alive(audited, "old", "new")
     await audited.report(*last_word)
-    assert await outcome(audited, "old", code) == (Status.FAILED, 1, code)
+    assert await outcome(audited, "old", code, "fail") == (Status.FAILED, 1, code)
 
 
 async def test_a_cancel_that_was_asked_for_goes_before_handing_on(audited: TaskStore) -> None:
