@@ -26,9 +26,8 @@ MIDDLEWARE: Final = (
     "summarization",
     "todo_list",
     "tool_call_limit",
-    "tool_selector",
 )
-"""LangChain's, by short names. Those that call a model or a tool again are left out: only the queue retries."""
+"""LangChain's, by short names. Those that try a model or a tool again are left out: only the queue retries."""
 MAX_NAME_CHARS: Final = 100
 MAX_PROMPT_CHARS: Final = 100_000
 

@@ -47,6 +47,8 @@ def edged(tool: StructuredTool, *, seconds: float, threads: Executor) -> Structu
         limit = asyncio.timeout(seconds)
         failure: str | None = None
         try:
+            if run.allowed is not None and tool.name not in run.allowed:
+                raise ToolException(f"The tool {tool.name} is not one that this agent may call, so nothing was done.")
             async with limit:
                 result = await work(*args, **kwargs)
             result = _bounded(result) if isinstance(result, str) else result
@@ -79,7 +81,8 @@ def edged(tool: StructuredTool, *, seconds: float, threads: Executor) -> Structu
                 )
             )
 
-    return tool.model_copy(update={"coroutine": call, "handle_tool_error": True})
+    # Without `func` a blocking `invoke` is refused by LangChain, instead of going around the edge.
+    return tool.model_copy(update={"coroutine": call, "func": None, "handle_tool_error": True})
 
 
 def _bounded(text: str) -> str:

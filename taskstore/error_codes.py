@@ -20,7 +20,13 @@ class ErrorCode(StrEnum):
     CONTEXT_TOO_LONG = "context_too_long"
     EMPTY_ANSWER = "empty_answer"
     ANSWER_TRUNCATED = "answer_truncated"
+    INVALID_OUTPUT = "invalid_output"
     AGENT_UNKNOWN = "agent_unknown"
+    AGENT_UNAVAILABLE = "agent_unavailable"
+    AGENT_FAILED = "agent_failed"
+    AGENT_REFUSED = "agent_refused"
+    AGENT_TRY_AGAIN = "agent_try_again"
+    INVALID_AGENT_ANSWER = "invalid_agent_answer"
     INTERNAL = "internal"
     # the worker's and the queue's
     OUTPUT_TOO_LARGE = "output_too_large"

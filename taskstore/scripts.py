@@ -38,6 +38,7 @@ VERBS = (
     "cancel",
     "decide",
     "replay",
+    "report",
     "overview",
     "audit",
 )

@@ -117,7 +117,7 @@ TOOLS = (
     "or an MCP server as mcp:server or mcp:server/tool"
 )
 MIDDLEWARE = (
-    "Known: context_editing, model_call_limit, pii, summarization, todo_list, tool_call_limit, tool_selector, "
+    "Known: context_editing, model_call_limit, pii, summarization, todo_list, tool_call_limit, "
     "or a factory as module:function"
 )
 MCP_KEYS = "Known: command, args, env, url, headers, tools, timeout_seconds"
