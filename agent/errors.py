@@ -44,6 +44,11 @@ class ErrorCode(StrEnum):
     EMPTY_ANSWER = "empty_answer", True, "The model ended without an answer."
     ANSWER_TRUNCATED = "answer_truncated", False, "The answer reached the limit of tokens and is cut off."
     AGENT_UNKNOWN = "agent_unknown", False, "No agent of that name is installed."
+    TOOL_OUTCOME_UNKNOWN = (
+        "tool_outcome_unknown",
+        False,
+        "A tool that may not run twice was cut off: it may have done it.",
+    )
     INTERNAL = "internal", False, "The agent failed because of an error in Longhaul or in one of its tools."
 
 

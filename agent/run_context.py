@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
 
+from agent.durable import ToolLedger
 from agent.meter import Meter, TokenUsage
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class StepEvent:
     kind: Literal["model", "tool"]
     phase: Literal["start", "end"]
     number: int
-    """Counts the run's steps from 1; the same at start and end."""
+    """Counts the steps from 1, on from those of an earlier attempt if its run goes on; the same at start and end."""
     name: str
     """The model's registry key, or the tool's name."""
     arguments: str | None = None
@@ -51,9 +52,12 @@ class Run:
     meter: Meter = field(default_factory=Meter)
     on_step: StepListener | None = None
     call_limit: int | None = None
-    """Model calls that the run may make."""
+    """Model calls that the task may make."""
     model_calls: int = 0
+    """Those made: also by earlier attempts, if they were answered and the run goes on from there."""
     steps: int = 0
+    ledger: ToolLedger | None = None
+    """Where finished tool calls are kept; None keeps none."""
 
     def next_step(self) -> int:
         self.steps += 1

@@ -12,6 +12,7 @@ from agent.build import Graph, build_agent, recursion_limit
 from agent.errors import AgentError, ErrorCode
 from agent.meter import Meter
 from agent.models import RegistryModel
+from agent.resume import invoke
 from agent.run_context import CURRENT_RUN, Run, StepListener, is_cancelled
 from agent.specs import spec_of
 from agent.transport import ProviderTransport
@@ -46,9 +47,14 @@ class AgentRunner:
         """Raises AgentError, or CancelledError when it was cancelled; nothing else."""
         try:
             graph = self._graph(work.model, work.agent)
-            token = CURRENT_RUN.set(Run(meter=meter, on_step=on_step, call_limit=self._settings.agent_max_iterations))
+            run = Run(meter=meter, on_step=on_step, call_limit=self._settings.agent_max_iterations)
+            if work.durable is not None:
+                earlier = await work.durable.open()
+                run.model_calls, run.steps, run.ledger = earlier.model_calls, earlier.steps, work.durable.ledger
+            token = CURRENT_RUN.set(run)
             try:
-                state = await graph.ainvoke({"messages": _messages(work)}, self._config(work, callbacks))
+                given, config = {"messages": _messages(work)}, self._config(work, callbacks)
+                state = await invoke(graph, given, config, thread=work.task_id, durable=work.durable)
             finally:
                 CURRENT_RUN.reset(token)
             return Answer(_answer(state["messages"], work.model))

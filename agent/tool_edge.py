@@ -7,16 +7,22 @@ around the tool's own function, inside that task, and not in middleware around i
 import asyncio
 import contextvars
 import functools
+import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any
 
+from langchain_core.messages import ToolCall
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import StructuredTool, ToolException
 
+from agent.errors import AgentError, ErrorCode
 from agent.run_context import StepEvent, current_run, cut, is_cancelled
 
+SEPARATOR = "\x1f"
+"""Between the parts of a call's name in the ledger; the first part is the step's."""
 MAX_RESULT_CHARS = 20_000
 """Of what a tool answers, this much reaches the model."""
 
@@ -78,7 +84,47 @@ def edged(tool: StructuredTool, *, seconds: float, threads: Executor) -> Structu
                 )
             )
 
-    return tool.model_copy(update={"coroutine": call, "handle_tool_error": True})
+    fields = {name: getattr(tool, name) for name in StructuredTool.model_fields}
+    return OnceTool(**{**fields, "coroutine": call, "handle_tool_error": True})
+
+
+class OnceTool(StructuredTool):
+    """A tool whose finished calls are not made again by a later attempt.
+
+    With `metadata={"idempotent": False}` it also isn't made again when an attempt died inside the call: whether it
+    did what it was asked, nobody knows.
+    """
+
+    async def ainvoke(
+        self,
+        input: str | dict[str, Any] | ToolCall,  # noqa: A002  LangChain's name
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        ledger = current_run().ledger
+        if ledger is None or not isinstance(input, dict) or input.get("type") != "tool_call":
+            return await super().ainvoke(input, config, **kwargs)
+        call = _call_name(input, config)
+        if (outcome := ledger.outcome(call)) is not None:
+            return outcome
+        if (self.metadata or {}).get("idempotent") is False:
+            if ledger.begun(call):
+                code = ErrorCode.TOOL_OUTCOME_UNKNOWN
+                raise AgentError(code, f"{code.meaning} (tool {self.name})")
+            await ledger.begin(call)
+        outcome = await super().ainvoke(input, config, **kwargs)
+        await ledger.finish(call, outcome)
+        return outcome
+
+
+def _call_name(call: Mapping[str, Any], config: RunnableConfig | None) -> str:
+    """The same in every attempt, and no other call's: some servers number their calls from 0 in each answer, so the
+    step of the graph belongs to it, and what is called.
+    """
+    step = ((config or {}).get("configurable") or {}).get("checkpoint_ns", "")
+    what = json.dumps([call.get("name"), call.get("args")], sort_keys=True, default=str)
+    digest = hashlib.blake2b(what.encode("utf-8", "replace"), digest_size=8).hexdigest()
+    return SEPARATOR.join((step, str(call.get("id")), digest))
 
 
 def _in_thread(function: Callable[..., Any], threads: Executor) -> Callable[..., Any]:

@@ -21,6 +21,7 @@ class ErrorCode(StrEnum):
     EMPTY_ANSWER = "empty_answer"
     ANSWER_TRUNCATED = "answer_truncated"
     AGENT_UNKNOWN = "agent_unknown"
+    TOOL_OUTCOME_UNKNOWN = "tool_outcome_unknown"
     INTERNAL = "internal"
     # the worker's and the queue's
     OUTPUT_TOO_LARGE = "output_too_large"

@@ -21,7 +21,7 @@ def record_of(task_id: str, position: str, flat: Sequence[str]) -> TaskRecord:
 
 def claim_of(fields: Sequence[Any]) -> Claim:
     (task_id, fence, attempt, crashes, retries, caller, model, agent, kind, message, user_id, session_id, metadata,
-     left, history) = fields  # fmt: skip
+     left, history, kept) = fields  # fmt: skip
     return Claim(
         task_id=task_id,
         fence=int(fence),
@@ -38,6 +38,7 @@ def claim_of(fields: Sequence[Any]) -> Claim:
         metadata=orjson.loads(metadata),
         left_ms=None if int(left) < 0 else int(left),
         history=[_turn(orjson.loads(turn)) for turn in history],
+        kept=kept == "1",
     )
 
 

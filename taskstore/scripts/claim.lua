@@ -13,7 +13,8 @@ local function answer_of(id, r)
   local history = {}
   if r.session ~= '' then history = call('LRANGE', session_key(r) .. ':log', 0, -1) end
   return { id, whole(r.fence), whole(r.attempt), whole(r.crashes), whole(r.retries), r.caller, r.model, r.agent, r.kind,
-    body[1] or '', r.user_id, body[2] or '', body[3] or '{}', whole(left), history }
+    body[1] or '', r.user_id, body[2] or '', body[3] or '{}', whole(left), history,
+    whole(call('EXISTS', steps_key(id))) }
 end
 
 local function next_due()

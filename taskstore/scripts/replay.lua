@@ -10,7 +10,12 @@ if r.status ~= 'failed' then
   if r.status == 'pending' and call('HGET', task_key(id), 'cause') == 'replayed' then return 'ok:pending' end
   return 'wrong_status:' .. r.status
 end
-for _, key in ipairs({ task_key(id), P .. 'events:' .. id }) do call('PERSIST', key) end
+for _, key in ipairs({ task_key(id), P .. 'events:' .. id, steps_key(id) }) do call('PERSIST', key) end
+-- It goes on from what was done, with as many model calls again. Who replays a task whose tool died on the way has seen to
+-- what that did: the call is made again.
+for _, field in ipairs(call('HKEYS', steps_key(id))) do
+  if field == 'answered' or string.sub(field, 1, 6) == 'begun\31' then call('HDEL', steps_key(id), field) end
+end
 if r.idem ~= '' then call('PERSIST', r.idem) end
 call('ZREM', P .. 'gone', gone_member(id, r))
 call('ZREM', P .. 'dead', id)

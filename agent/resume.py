@@ -1,0 +1,28 @@
+"""Runs a graph from where an earlier attempt left it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.constants import CONFIG_KEY_CHECKPOINTER
+from langgraph.graph.state import CompiledStateGraph
+
+from agent.durable import Durable
+
+Graph = CompiledStateGraph[Any, Any, Any, Any]
+
+
+async def invoke(
+    graph: Graph, given: Mapping[str, Any], config: RunnableConfig, *, thread: str, durable: Durable | None
+) -> dict[str, Any]:
+    """The graph's last state. With `durable` each of its steps is kept before the next one begins, and what an earlier
+    attempt got done is not done again; `given` is then what that attempt was given.
+
+    The saver is lent by the config, as a parent graph lends its own to a subgraph: graphs are built once and shared.
+    """
+    if durable is None:
+        return await graph.ainvoke(given, config)
+    config = {**config, "configurable": {"thread_id": thread, CONFIG_KEY_CHECKPOINTER: durable.saver}}
+    # Its values, not what is next, say whether there is something to go on from: next is empty in states that are.
+    goes_on = bool((await graph.aget_state(config)).values)
+    return await graph.ainvoke(None if goes_on else given, config, durability="sync")
