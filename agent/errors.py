@@ -145,7 +145,7 @@ def _words(body: str) -> str:
 
 def translate(error: BaseException, *, model: str, answered: bool) -> AgentError:
     """The AgentError of whatever a model call raised. `answered`: its HTTP answer came whole, with a 2xx status."""
-    chain = _chain(error)
+    chain = causes(error)
     for link in chain:
         if isinstance(link, AgentError):
             return link
@@ -180,7 +180,7 @@ class BrokenAnswerError(httpx.ReadError):
     """An answer that began and did not arrive whole."""
 
 
-def _chain(error: BaseException) -> list[BaseException]:
+def causes(error: BaseException) -> list[BaseException]:
     """The error and what it was raised from, outermost first."""
     chain: list[BaseException] = []
     link: BaseException | None = error

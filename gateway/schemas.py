@@ -100,6 +100,10 @@ class TaskBody(ChatBody):
     )
 
 
+class ReplayBody(Sent):
+    model: Name | None = Field(None, description="Name from `GET /models`, for it to run on; unset, the task's own.")
+
+
 class WaitQuery(Sent):
     wait: float = Field(
         0,
@@ -119,6 +123,12 @@ class TaskAccepted(BaseModel):
 class CancelAnswer(BaseModel):
     task_id: str
     status: str = Field(description="`cancelled`, or `running`: it was asked to stop and does so shortly.")
+
+
+class ReplayAnswer(BaseModel):
+    task_id: str
+    status: TaskStatus = Field(description="`pending`; when asked again, what has become of it since.")
+    model: str
 
 
 class ChatAnswer(BaseModel):

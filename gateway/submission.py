@@ -58,7 +58,7 @@ async def submit(
     agent = DEFAULT_AGENT if body.agent is None else body.agent
     _check_known("agent", agent, gateway.agents, "unknown_agent")
     model = model_of(gateway, gateway.agents[agent]) if body.model is None else body.model
-    _check_known("model", model, gateway.models.registry, "unknown_model")
+    check_model(model, gateway)
     task = NewTask(
         task_id=secrets.token_hex(16),
         caller=caller.name,
@@ -87,6 +87,11 @@ def _check_message(message: str, most: int) -> None:
     if len(message) > most:
         text = f"has {len(message)} characters; {most} are the most that a message may have"
         raise invalid([{"loc": ["body", "message"], "msg": text, "type": "string_too_long"}])
+
+
+def check_model(name: str, gateway: Gateway) -> None:
+    """Raises Problem unless the registry has a model of that name."""
+    _check_known("model", name, gateway.models.registry, "unknown_model")
 
 
 def _check_known(field: str, name: str, known: Iterable[str], code: str) -> None:

@@ -127,9 +127,11 @@ class TaskStore:
         """Sends a waiting task on with a person's decision (JSON). Raises TaskNotFound, WrongStatus."""
         return _status_after(await self._scripts.run("decide", task_id, caller, decision))
 
-    async def replay(self, task_id: str, deadline_ms: int = 0) -> Status:
-        """Gives a failed task new attempts; its history stays. Raises TaskNotFound, WrongStatus."""
-        return _status_after(await self._scripts.run("replay", task_id, deadline_ms))
+    async def replay(self, task_id: str, deadline_ms: int = 0, *, model: str | None = None) -> Status:
+        """Gives a failed task new attempts, on `model` if one is named; its history stays. Sent again, it changes
+        nothing and answers the status of then. Raises TaskNotFound, WrongStatus.
+        """
+        return _status_after(await self._scripts.run("replay", task_id, deadline_ms, model or ""))
 
     # -- the worker's
 
