@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     api_keys_file: Path | None = Field(None, description="File with one such entry a line, read again when it changes.")
     chat_timeout_seconds: float = Field(60, gt=0, description="How long `POST /chat` waits before it answers 504.")
     max_message_chars: int = Field(32_000, ge=1, description="Longest message that a task may have.")
+    max_input_bytes: int = Field(65_536, ge=2, description="Largest JSON that a task's `input` may be.")
     max_body_bytes: int = Field(262_144, ge=1024, description="Largest HTTP body that the gateway reads.")
     queue_max_depth: int = Field(
         100_000, ge=1, description="Most tasks that may wait; past it a submit answers 429 and writes nothing."

@@ -27,6 +27,7 @@ from agent.middleware import Middleware, middleware_of
 from agent.models import RegistryModel
 from agent.specs import AgentSpec
 from agent.tool_edge import edged
+from agent.typed_output import RecentGraphs, TypedOutput, checked, typed_answer
 from agent.work import AgentWork, Answer
 from agents_config import AgentsFile
 from core_config import Settings
@@ -62,17 +63,31 @@ class DescribedAgent:
         limit: int,
     ) -> None:
         self.model, self.tools = model, tools
-        self.graph: Graph = create_agent(
-            model, list(tools.values()), system_prompt=spec.config.prompt, middleware=middleware
-        )
+        self._prompt, self._middleware = spec.config.prompt, middleware
+        self._graph = self._built()
+        self._typed: RecentGraphs[Graph] = RecentGraphs()
         # Steps of the graph: more than the model calls allowed can ever need, so that their limit comes first.
         self._recursion_limit = limit * (8 + 4 * len(middleware)) + 20
 
     async def answer(self, work: AgentWork, config: RunnableConfig) -> Answer:
-        state = await self.graph.ainvoke(
+        schema, graph = work.output_schema, self._graph
+        if schema is not None:
+            graph = self._typed.get((), schema, lambda: self._built(TypedOutput(schema)))
+        state = await graph.ainvoke(
             {"messages": messages_of(work)}, {**config, "recursion_limit": self._recursion_limit}
         )
+        if schema is not None:
+            return typed_answer(state)
         return Answer(final_text(state["messages"][-1], work.model))
+
+    def _built(self, typed: TypedOutput | None = None) -> Graph:
+        return create_agent(
+            self.model,
+            list(self.tools.values()),
+            system_prompt=self._prompt,
+            middleware=[*([typed] if typed else []), *self._middleware],  # the first is the outermost
+            response_format=typed.strategy() if typed else None,
+        )
 
 
 class GraphAgent:
@@ -85,7 +100,7 @@ class GraphAgent:
 
     async def answer(self, work: AgentWork, config: RunnableConfig) -> Answer:
         state = await self.graph.ainvoke(self._input(work), config)
-        return answer_of_state(state, self._gives, work.model)
+        return await checked(answer_of_state(state, self._gives, work.model), work.output_schema)
 
     def _input(self, work: AgentWork) -> dict[str, Any]:
         given = dict(work.input or {})
@@ -123,7 +138,7 @@ class FunctionAgent:
         value, error = await self._runnable.ainvoke(given, config)
         if error is not None:
             raise error
-        return answer_of_function(value)
+        return await checked(answer_of_function(value), work.output_schema)
 
 
 def build_agent(

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig
@@ -17,6 +18,7 @@ from agent.models import RegistryModel
 from agent.run_context import CURRENT_RUN, Run, StepListener, is_cancelled
 from agent.specs import Specs
 from agent.transport import ProviderTransport
+from agent.typed_output import RecentGraphs, json_text, typed_answer
 from agent.work import AgentWork, Answer
 from agents_config import is_import_path, load_agents
 from core_config import SIMULATOR, Settings, load_registry

@@ -77,6 +77,7 @@ TASK_STATUSES: Mapping[ErrorCode, int] = {
     ErrorCode.CONTEXT_TOO_LONG: 502,
     ErrorCode.EMPTY_ANSWER: 502,
     ErrorCode.ANSWER_TRUNCATED: 502,
+    ErrorCode.INVALID_OUTPUT: 502,
     ErrorCode.AGENT_UNKNOWN: 500,
     ErrorCode.AGENT_UNAVAILABLE: 503,
     ErrorCode.AGENT_FAILED: 500,

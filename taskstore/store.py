@@ -19,7 +19,7 @@ from .errors import AgentUnavailable, IdempotencyConflict, QueueFull, StoreError
 from .events import TaskHistory, event_of, moment
 from .keys import Keys
 from .listing import MOST_LOOKED_AT, Cursor, TaskFilter, TaskPage, bound_ms, page_of
-from .records import RECORD_VERSION, Kind, NewTask, Overview, Submitted, TaskRecord, UsageRow, WorkerInfo
+from .records import RECORD_VERSION, Kind, NewTask, Overview, Submitted, TaskRecord, UsageRow, WorkerInfo, json_text
 from .scripts import Scripts
 from .states import Status
 from .steps import StepBatch
@@ -65,6 +65,10 @@ class TaskStore:
             "crashes": 0,
             "fence": 0,
         }
+        if task.input is not None:
+            fields["input"] = json_text(task.input)
+        if task.output_schema is not None:
+            fields["output_schema"] = json_text(task.output_schema)
         if task.user_id is not None:
             fields["user_id"] = task.user_id
         if task.session_id is not None:

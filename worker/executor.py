@@ -123,4 +123,6 @@ def work_of(claim: Claim, names: Mapping[str, Any]) -> AgentWork:
         session_id=claim.session_id,
         history=tuple(history),
         metadata={**own, **names},
+        input=claim.input,
+        output_schema=claim.output_schema,
     )

@@ -97,7 +97,8 @@ async def test_the_openapi_document_names_every_route_and_what_it_answers(
     }
     assert "HTTPValidationError" not in document["components"]["schemas"]
     assert set(document["components"]["schemas"]["TaskBody"]["properties"]) == {
-        "message", "session_id", "user_id", "model", "agent", "priority", "deadline_s", "run_at", "metadata",
+        "message", "input", "output_schema", "session_id", "user_id", "model", "agent", "priority", "deadline_s",
+        "run_at", "metadata",
     }  # fmt: skip
     assert {route.path for route in gateway.app.routes} == {  # type: ignore[attr-defined]  # every route here has a path
         *document["paths"], "/openapi.json", "/docs", "/docs/oauth2-redirect",
