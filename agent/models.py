@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.tool import tool_call
 from langchain_core.outputs import ChatResult
+from langchain_core.runnables import Runnable
 from pydantic import PrivateAttr
 
 from agent.errors import AgentError, ErrorCode, translate
@@ -15,6 +17,7 @@ from agent.meter import TokenUsage
 from agent.quiet_litellm import ChatLiteLLM, litellm
 from agent.run_context import StepEvent, current_run, cut, is_cancelled
 from agent.transport import EXCHANGE, Exchange, ProviderTransport, provider_client
+from agent.typed_output import as_sent
 from core_config import ModelConfig, Settings, api_key_of
 
 NO_KEY = "none-needed"
@@ -43,11 +46,16 @@ class RegistryModel(ChatLiteLLM):
             max_tokens=min(settings.max_tokens_per_request, config.max_tokens_limit),
             # A wait for each byte. The whole call is bounded in _agenerate, which a slow drip can't stretch.
             request_timeout=settings.model_timeout_seconds,
+            disable_streaming=True,  # code that asks for a stream gets one piece, which has passed the edge below
             # litellm's own retries; langchain-litellm's are out of the way in acompletion_with_retry.
             model_kwargs={**config.params, "max_retries": 0, "client": provider_client(transport)},
         )
         model._key, model._config, model._seconds = key, config, settings.model_timeout_seconds
         return model
+
+    def bind_tools(self, tools: Sequence[Any], tool_choice: Any = None, **kwargs: Any) -> Runnable[Any, AIMessage]:
+        sent, choice = as_sent(tools, tool_choice)
+        return super().bind_tools(sent, choice, **kwargs)
 
     async def _agenerate(
         self,
@@ -109,6 +117,13 @@ class RegistryModel(ChatLiteLLM):
                     cost_usd=cost,
                 )
             )
+
+    def _generate(self, *_: Any, **__: Any) -> ChatResult:
+        """Blocking calls would pass by the edge, and wait in threads that asynchronous calls need to end."""
+        raise AgentError(
+            ErrorCode.AGENT_FAILED,
+            "The agent's own code calls its model in a blocking way; write `await model.ainvoke(...)` in an async def.",
+        )
 
     async def acompletion_with_retry(
         self,

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
@@ -19,7 +19,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import StructuredTool, ToolException
 
 from agent.errors import AgentError, ErrorCode
-from agent.run_context import StepEvent, current_run, cut, is_cancelled
+from agent.run_context import Run, StepEvent, current_run, cut, is_cancelled
 
 SEPARATOR = "\x1f"
 """Between the parts of a call's name in the ledger; the first part is the step's."""
@@ -53,14 +53,17 @@ def edged(tool: StructuredTool, *, seconds: float, threads: Executor) -> Structu
         limit = asyncio.timeout(seconds)
         failure: str | None = None
         try:
+            if run.allowed is not None and tool.name not in run.allowed:
+                raise ToolException(f"The tool {tool.name} is not one that this agent may call, so nothing was done.")
             async with limit:
                 result = await work(*args, **kwargs)
-            if isinstance(result, str) and len(result) > MAX_RESULT_CHARS:
-                result = result[:MAX_RESULT_CHARS] + "\n[The rest is cut off.]"
+            result = _bounded(result) if isinstance(result, str) else result
             return result
         except ToolException as error:  # a tool's own words, meant for the model
-            failure = str(error)
-            raise
+            failure = cut(str(error))
+            if len(str(error)) <= MAX_RESULT_CHARS:
+                raise
+            raise ToolException(_bounded(str(error))) from None  # an MCP server's may be of any length
         except BaseException as error:  # the edge: nothing else passes
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 failure = "cancelled"
@@ -84,8 +87,9 @@ def edged(tool: StructuredTool, *, seconds: float, threads: Executor) -> Structu
                 )
             )
 
+    # Without `func` a blocking `invoke` is refused by LangChain, instead of going around the edge.
     fields = {name: getattr(tool, name) for name in StructuredTool.model_fields}
-    return OnceTool(**{**fields, "coroutine": call, "handle_tool_error": True})
+    return OnceTool(**{**fields, "coroutine": call, "func": None, "handle_tool_error": True})
 
 
 class OnceTool(StructuredTool):
@@ -101,30 +105,43 @@ class OnceTool(StructuredTool):
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Any:
-        ledger = current_run().ledger
-        if ledger is None or not isinstance(input, dict) or input.get("type") != "tool_call":
+        run, once = current_run(), (self.metadata or {}).get("idempotent") is False
+        call = _call_name(self.name, input, config, run, once=once)
+        if run.ledger is None or call is None:
             return await super().ainvoke(input, config, **kwargs)
-        call = _call_name(input, config)
-        if (outcome := ledger.outcome(call)) is not None:
+        if (outcome := run.ledger.outcome(call)) is not None:
             return outcome
-        if (self.metadata or {}).get("idempotent") is False:
-            if ledger.begun(call):
+        if once:
+            if run.ledger.begun(call):
                 code = ErrorCode.TOOL_OUTCOME_UNKNOWN
                 raise AgentError(code, f"{code.meaning} (tool {self.name})")
-            await ledger.begin(call)
+            await run.ledger.begin(call)
         outcome = await super().ainvoke(input, config, **kwargs)
-        await ledger.finish(call, outcome)
+        await run.ledger.finish(call, outcome)
         return outcome
 
 
-def _call_name(call: Mapping[str, Any], config: RunnableConfig | None) -> str:
-    """The same in every attempt, and no other call's: some servers number their calls from 0 in each answer, so the
-    step of the graph belongs to it, and what is called.
+def _call_name(
+    tool: str, given: str | dict[str, Any] | ToolCall, config: RunnableConfig | None, run: Run, *, once: bool
+) -> str | None:
+    """The same in every attempt, and no other call's: the step of the graph, the id that the model gave the call, and
+    what is called, since some servers number their calls from 0 in each answer. None for a call that is not kept.
+
+    A call that no model made, of an agent that is code, is told by how many times that was called before; such code
+    begins again in every attempt, so only what may not run twice is kept.
     """
-    step = ((config or {}).get("configurable") or {}).get("checkpoint_ns", "")
-    what = json.dumps([call.get("name"), call.get("args")], sort_keys=True, default=str)
+    step = str(((config or {}).get("configurable") or {}).get("checkpoint_ns", ""))
+    from_model = isinstance(given, dict) and given.get("type") == "tool_call"
+    arguments = given["args"] if isinstance(given, dict) and from_model else given
+    what = json.dumps([tool, arguments], sort_keys=True, default=str)
     digest = hashlib.blake2b(what.encode("utf-8", "replace"), digest_size=8).hexdigest()
-    return SEPARATOR.join((step, str(call.get("id")), digest))
+    if from_model and step and isinstance(given, dict):
+        return SEPARATOR.join((step, str(given["id"]), digest))
+    return SEPARATOR.join((step, f"#{run.nth(step + digest)}", digest)) if once else None
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= MAX_RESULT_CHARS else text[:MAX_RESULT_CHARS] + "\n[The rest is cut off.]"
 
 
 def _in_thread(function: Callable[..., Any], threads: Executor) -> Callable[..., Any]:

@@ -17,7 +17,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentWork:
-    """One attempt's input. `model` is a key of the registry, `agent` a key of agent.specs.AGENTS."""
+    """One attempt's input. `model` is a key of the registry, `agent` a name in the agents file."""
 
     task_id: str
     message: str
@@ -34,6 +34,8 @@ class AgentWork:
     """JSON Schema that the answer's `data` must satisfy."""
     durable: Durable | None = field(default=None, compare=False)
     """Where the run's steps are kept, and what earlier attempts got done. None keeps nothing."""
+    seconds_left: float | None = None
+    """Time that the attempt has. None: as long as it takes."""
 
 
 @dataclass(frozen=True, slots=True)

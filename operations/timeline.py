@@ -134,8 +134,12 @@ def _ended(event: TaskEvent) -> str:
             return "lost its claim, to be run again (not charged)"
         case "retrying", _:
             return f"failed in passing ({why}), to be run again"
+        case "pending", "replayed":
+            return "replayed by an operator" + (f" on {event.model}" if event.model else "")
         case "pending", "released":
             return "given back by a worker that was stopping (not charged)"
+        case "pending", "handed_on":
+            return "given back by a worker of before a restart, which does not have its agent (not charged)"
         case "waiting", _:
             return "handed to a person" + (f" ({why})" if why else "")
     return f"put back into the queue{f' ({why})' if why else ''}"

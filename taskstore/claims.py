@@ -33,6 +33,8 @@ class Claim:
     history: Sequence["Turn"] = ()
     kept: bool = False
     """Earlier attempts left progress: `TaskStore.progress` reads it."""
+    input: Mapping[str, Any] | None = None
+    output_schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Settlement:
     fence: int
     kind: SettleKind
     result: str | None = None
+    result_json: str | None = None
+    """The result as JSON text, of a run that ended with data."""
     partial: str | None = None
     error: str | None = None
     error_code: str | None = None
@@ -84,7 +88,7 @@ class Settlement:
         """The script's argument. Money travels as whole billionths of a dollar: sums of floats would drift."""
         data: dict[str, Any] = {
             name: _storable(getattr(self, name))
-            for name in ("result", "partial", "error", "error_code", "cause", "answered_by")
+            for name in ("result", "result_json", "partial", "error", "error_code", "cause", "answered_by")
             if getattr(self, name) is not None
         }
         data["delay_ms"] = self.delay_ms

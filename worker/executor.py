@@ -88,7 +88,8 @@ class Executor:
             names = self._tracing.metadata(
                 session_id=claim.session_id, user_id=claim.user_id, tags=[claim.agent, claim.model]
             )
-            work = replace(work_of(claim, names), durable=DurableRun(attempt.steps.progress))
+            durable = DurableRun(attempt.steps.progress)
+            work = replace(work_of(claim, names), seconds_left=attempt.timeout_s, durable=durable)
             callbacks = self._tracing.callbacks(claim.task_id)
             return await self._runner.run(work, meter, callbacks=callbacks, on_step=attempt.steps.note)
         except asyncio.CancelledError:
@@ -106,7 +107,7 @@ class Executor:
 
 def is_expected(error: BaseException) -> bool:
     """Whether it is the provider's or the agent's named failure, of which the record says all there is to say."""
-    return isinstance(error, AgentError) and error.code != ErrorCode.INTERNAL
+    return isinstance(error, AgentError) and error.code not in {ErrorCode.INTERNAL, ErrorCode.AGENT_FAILED}
 
 
 def work_of(claim: Claim, names: Mapping[str, Any]) -> AgentWork:
@@ -124,4 +125,6 @@ def work_of(claim: Claim, names: Mapping[str, Any]) -> AgentWork:
         session_id=claim.session_id,
         history=tuple(history),
         metadata={**own, **names},
+        input=claim.input,
+        output_schema=claim.output_schema,
     )

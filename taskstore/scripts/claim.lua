@@ -5,7 +5,7 @@
 local wid, number, room, total = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local worker = P .. 'worker:' .. wid
 
-local BODY = { 'message', 'session_id', 'metadata' }
+local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema' }
 
 local function answer_of(id, r)
   local body = call('HMGET', task_key(id), unpack(BODY))
@@ -14,7 +14,7 @@ local function answer_of(id, r)
   if r.session ~= '' then history = call('LRANGE', session_key(r) .. ':log', 0, -1) end
   return { id, whole(r.fence), whole(r.attempt), whole(r.crashes), whole(r.retries), r.caller, r.model, r.agent, r.kind,
     body[1] or '', r.user_id, body[2] or '', body[3] or '{}', whole(left), history,
-    whole(call('EXISTS', steps_key(id))) }
+    body[4] or '', body[5] or '', whole(call('EXISTS', steps_key(id))) }
 end
 
 local function next_due()

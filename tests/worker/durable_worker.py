@@ -1,4 +1,4 @@
-"""Worker processes with the real agent, and tools that count their calls in a file. Run by the tests as a program.
+"""Worker processes with the real agent and the tools of counting_tools.py. Run by the tests as a program.
 
 It imports once, and forks a worker for each line of its input, JSON `{"name", "settings", "die", "journal"}`; it
 answers with the worker's process id. `die` is the point at which the worker kills itself with SIGKILL: `before` or
@@ -13,19 +13,15 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import uvloop
-from langchain_core.tools import StructuredTool, tool
 
-from agent import specs
 from agent.errors import AgentError
 from agent.meter import Meter
 from agent.runner import AgentRunner
-from agent.specs import AgentSpec
 from agent.work import AgentWork
 from core_config import SIMULATOR, Settings, load_registry
 from monitoring.logs import setup_logging
@@ -38,35 +34,6 @@ from worker.engine import Engine
 from worker.executor import Executor
 from worker.ledger import BEGUN
 from worker.progress import ANSWERED
-
-Where = Annotated[str, "A file."]
-
-
-@tool("add_line")
-def add_line(file: Where, line: Annotated[str, "What to add."]) -> str:
-    """Adds a line to a file."""
-    with Path(file).open("a") as out:
-        out.write(f"{line}\n")
-    return f"added {line}"
-
-
-@tool("add_line_and_hold")
-def add_line_and_hold(file: Where, line: Annotated[str, "What to add."]) -> str:
-    """Adds a line to a file, and ends when there is a file of that name and `.go`."""
-    add_line.func(file, line)  # type: ignore[attr-defined]  # @tool's declared type is the widest it makes
-    while not Path(f"{file}.go").exists():
-        time.sleep(0.01)
-    return f"added {line}"
-
-
-def once(made: Any) -> StructuredTool:
-    """The same as a tool that may not run twice."""
-    return StructuredTool.from_function(
-        made.func, name=f"{made.name}_once", description=made.description, metadata={"idempotent": False}
-    )
-
-
-TOOLS = (add_line, add_line_and_hold, once(add_line), once(add_line_and_hold))
 
 
 class DyingStore(TaskStore):
@@ -112,7 +79,6 @@ class DyingStore(TaskStore):
 
 
 def run(name: str, settings: dict[str, Any], die: str, journal: str) -> None:
-    specs.AGENTS["counting"] = lambda _: AgentSpec(prompt="Do as you are told.", tools=TOOLS)  # type: ignore[arg-type]
     chosen = Settings(_env_file=None, **settings)
     setup_logging(chosen, "worker")
     loop = uvloop.new_event_loop()

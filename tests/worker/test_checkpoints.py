@@ -15,6 +15,7 @@ from langgraph.checkpoint.conformance.capabilities import BASE_CAPABILITIES
 from langgraph.graph import END, START, StateGraph
 
 from agent.resume import invoke
+from agent.work import AgentWork
 from taskstore.claims import Claim
 from taskstore.store import TaskStore
 from tests.worker.conftest import eventually, new_task
@@ -54,7 +55,8 @@ class Bench:
     async def run(self, graph: Any, given: Any) -> Any:
         durable = DurableRun((await self.begin()).progress)
         await durable.open()
-        return await invoke(graph, given, {}, thread=self.claim.task_id, durable=durable)
+        work = AgentWork(task_id=self.claim.task_id, message="", model="M", durable=durable)
+        return await invoke(graph, given, {}, work)
 
 
 @pytest.fixture
