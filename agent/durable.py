@@ -43,4 +43,4 @@ class Durable(Protocol):
     ledger: ToolLedger
 
     async def open(self) -> Earlier:
-        """Reads what earlier attempts left."""
+        """What earlier attempts left, read the first time."""

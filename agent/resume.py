@@ -7,6 +7,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.constants import CONFIG_KEY_CHECKPOINTER
 from langgraph.graph.state import CompiledStateGraph
 
+from agent.run_context import current_run
 from agent.work import AgentWork
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
@@ -22,5 +23,7 @@ async def invoke(graph: Graph, given: Mapping[str, Any], config: RunnableConfig,
         return await graph.ainvoke(given, config)
     config = {**config, "configurable": {"thread_id": work.task_id, CONFIG_KEY_CHECKPOINTER: work.durable.saver}}
     # Its values, not what is next, say whether there is something to go on from: next is empty in states that are.
-    goes_on = bool((await graph.aget_state(config)).values)
-    return await graph.ainvoke(None if goes_on else given, config, durability="sync")
+    if not (await graph.aget_state(config)).values:
+        return await graph.ainvoke(given, config, durability="sync")
+    current_run().model_calls = (await work.durable.open()).model_calls
+    return await graph.ainvoke(None, config, durability="sync")

@@ -79,8 +79,7 @@ class AgentRunner:
                 meter=meter, on_step=on_step, call_limit=self._call_limit(work.agent), allowed=frozenset(agent.tools)
             )
             if work.durable is not None:
-                earlier = await work.durable.open()
-                run.model_calls, run.steps, run.ledger = earlier.model_calls, earlier.steps, work.durable.ledger
+                run.steps, run.ledger = (await work.durable.open()).steps, work.durable.ledger
             run.context = AgentContext(work, run, agent.model, agent.tools)
             token = CURRENT_RUN.set(run)
             try:

@@ -65,7 +65,7 @@ class Step:
     attempt: int
     fence: int
     number: int
-    """From 1 within its run."""
+    """From 1; a run that goes on from where another attempt was goes on counting too."""
     kind: Literal["model", "tool", "step"]
     """`step`: one that the agent's own code tells of."""
     name: str

@@ -21,7 +21,7 @@ SEPARATOR = "\x1f"
 ANSWERED, STEPS = "answered", "steps"
 AGAIN_AFTER_S = 0.5
 AT_ONCE = 0.0
-SOON_S = 0.005
+SOON_S = 0.02
 """How long what nobody waits for waits for company: a tool's result, mostly, for the checkpoint that follows it."""
 MAX_PARTIAL_CHARS = 65_536
 

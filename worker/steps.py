@@ -114,9 +114,7 @@ class StepLog:
         self.on_lost()
 
     def drop(self, batch: StepBatch) -> None:
-        """Notes that cannot be written are counted with the next ones that can; progress that cannot ends the run."""
-        if batch.progress is not None:
-            self.progress.refused("Redis refuses the write")
+        """Notes that cannot be written are counted with the next ones that can."""
         self._next = batch.first
         self._dropped += sum(note if isinstance(note, int) else 1 for note in batch.notes)
 

@@ -140,6 +140,10 @@ class Writer(Role):
             steps, batch = batches[0]
             log.exception("steps_dropped", extra={"task": steps.task_id})
             steps.drop(batch)
+            if batch.progress is not None and batch.notes:  # no note is worth what was done
+                await self._step([(steps, replace(batch, notes=()))])
+            elif batch.progress is not None:
+                steps.progress.refused("Redis refuses the write")
         else:
             for (steps, batch), word in zip(batches, words, strict=True):
                 if word == "ok":
