@@ -117,8 +117,8 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr | None = Field(
         None,
-        description="Database of the database tool, read only: sqlite:///file under the project or sqlite:////absolute "
-        "path. Everybody who may submit a task can read all of it.",
+        description="Database of the database tool, read only: sqlite:///file under the project, sqlite:////absolute "
+        "path or postgresql://user:password@host/name. Everybody who may submit a task can read what it can.",
     )
     database_timeout_seconds: float = Field(5, gt=0, description="Longest query of the database tool.")
     database_max_rows: int = Field(100, ge=1, description="Most rows that one query of the database tool answers.")

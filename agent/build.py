@@ -17,7 +17,7 @@ from langchain_core.tools import StructuredTool
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from agent.answers import answer_of_function, answer_of_state
+from agent.answers import answer_of_function, answer_of_state, held_to
 from agent.context import current_context
 from agent.errors import RefusedError, UnavailableError
 from agent.final_text import final_text
@@ -28,7 +28,7 @@ from agent.models import RegistryModel
 from agent.resume import invoke
 from agent.specs import AgentSpec
 from agent.tool_edge import edged
-from agent.typed_output import RecentGraphs, TypedOutput, checked, typed_answer
+from agent.typed_output import RecentGraphs, TypedOutput, typed_answer
 from agent.work import AgentWork, Answer
 from agents_config import AgentsFile
 from core_config import Settings
@@ -62,31 +62,29 @@ class DescribedAgent:
         tools: Mapping[str, StructuredTool],
         middleware: list[Middleware],
         limit: int,
+        typed: RecentGraphs[Graph],
     ) -> None:
         self.model, self.tools = model, tools
-        self._prompt, self._middleware = spec.config.prompt, middleware
-        self._graph = self._built()
-        self._typed: RecentGraphs[Graph] = RecentGraphs()
+        self._spec, self._middleware, self._typed = spec, middleware, typed
         # Steps of the graph: more than the model calls allowed can ever need, so that their limit comes first.
-        self._recursion_limit = limit * (8 + 4 * len(middleware)) + 20
+        self._recursion_limit = limit * (12 + 4 * len(middleware)) + 20
+        self._untyped = self._graph()
 
     async def answer(self, work: AgentWork, config: RunnableConfig) -> Answer:
-        schema, graph = work.output_schema, self._graph
+        graph, schema = self._untyped, work.output_schema
         if schema is not None:
-            graph = self._typed.get((), schema, lambda: self._built(TypedOutput(schema)))
+            graph = self._typed.get((work.model, work.agent), schema, lambda: self._graph(TypedOutput(schema)))
         state = await invoke(
             graph, {"messages": messages_of(work)}, {**config, "recursion_limit": self._recursion_limit}, work
         )
-        if schema is not None:
-            return typed_answer(state)
-        return Answer(final_text(state["messages"][-1], work.model))
+        return Answer(final_text(state["messages"][-1], work.model)) if schema is None else typed_answer(state)
 
-    def _built(self, typed: TypedOutput | None = None) -> Graph:
+    def _graph(self, typed: TypedOutput | None = None) -> Graph:
         return create_agent(
             self.model,
             list(self.tools.values()),
-            system_prompt=self._prompt,
-            middleware=[*([typed] if typed else []), *self._middleware],  # the first is the outermost
+            system_prompt=self._spec.config.prompt,
+            middleware=[*self._middleware, *([typed] if typed else [])],
             response_format=typed.strategy() if typed else None,
         )
 
@@ -101,7 +99,7 @@ class GraphAgent:
 
     async def answer(self, work: AgentWork, config: RunnableConfig) -> Answer:
         state = await invoke(self.graph, self._input(work), config, work)
-        return await checked(answer_of_state(state, self._gives, work.model), work.output_schema)
+        return await held_to(work.output_schema, answer_of_state(state, self._gives, work.model))
 
     def _input(self, work: AgentWork) -> dict[str, Any]:
         given = dict(work.input or {})
@@ -139,20 +137,27 @@ class FunctionAgent:
         value, error = await self._runnable.ainvoke(given, config)
         if error is not None:
             raise error
-        return await checked(answer_of_function(value), work.output_schema)
+        return await held_to(work.output_schema, answer_of_function(value))
 
 
 def build_agent(
-    model: RegistryModel, spec: AgentSpec, file: AgentsFile, settings: Settings, threads: Executor
+    model: RegistryModel,
+    spec: AgentSpec,
+    file: AgentsFile,
+    settings: Settings,
+    threads: Executor,
+    typed: RecentGraphs[Graph],
 ) -> Agent:
-    """Raises UnavailableError when its code is none of the three kinds, or fails."""
+    """`typed` keeps the graphs that are built for a task's output_schema, of all agents. Raises UnavailableError when
+    the agent's code is none of the three kinds, or fails.
+    """
     tools = {tool.name: edged(tool, seconds=settings.tool_timeout_seconds, threads=threads) for tool in spec.tools}
     about = file.where(spec.name, "middleware")
     middleware = [middleware_of(one, model, about) for one in spec.config.middleware]
     code, place = spec.code, f"{spec.where}: {spec.config.run}"
     if spec.config.run is None:
         limit = spec.config.max_iterations or settings.agent_max_iterations
-        return DescribedAgent(model, spec, tools, middleware, limit)
+        return DescribedAgent(model, spec, tools, middleware, limit, typed)
     if isinstance(code, StateGraph | CompiledStateGraph):
         _refuse_unused(spec, file, ("prompt", "middleware"), "a graph brings its own; a factory may ask for it")
         return GraphAgent(model, _compiled(code, place), tools)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig
 
-from agent.build import Agent, build_agent
+from agent.build import Agent, Graph, build_agent
 from agent.context import AgentContext
 from agent.errors import AgentError, ErrorCode, UnavailableError
 from agent.mcp_tools import McpTools
@@ -17,6 +17,7 @@ from agent.models import RegistryModel
 from agent.run_context import CURRENT_RUN, Run, StepListener, is_cancelled
 from agent.specs import Specs
 from agent.transport import ProviderTransport
+from agent.typed_output import RecentGraphs
 from agent.work import AgentWork, Answer
 from agents_config import is_import_path, load_agents
 from core_config import SIMULATOR, Settings, load_registry
@@ -45,6 +46,7 @@ class AgentRunner:
         self._specs = Specs(agents, settings, self._mcp)
         self._models: dict[str, RegistryModel] = {}
         self._built: dict[tuple[str, str], Agent] = {}
+        self._typed: RecentGraphs[Graph] = RecentGraphs()
 
     async def prepare(self) -> dict[str, str | None]:
         """Imports and builds every agent: its name, and None or why it cannot run, for the operator: place, problem and
@@ -115,7 +117,9 @@ class AgentRunner:
         if (model_key, name) not in self._built:
             spec = self._specs.find(name)
             model = self._model(model_key)
-            self._built[model_key, name] = build_agent(model, spec, self._specs.file, self._settings, self._threads)
+            self._built[model_key, name] = build_agent(
+                model, spec, self._specs.file, self._settings, self._threads, self._typed
+            )
         return self._built[model_key, name]
 
     def _model(self, key: str) -> RegistryModel:

@@ -1,10 +1,10 @@
 """Whether data satisfies a JSON Schema. Bounded in time whatever the two hold, and nothing is ever fetched.
 
 Both are strangers' work: the schema a client's, the data a model's. So every keyword that is looked at counts towards a
-limit (references that double at each level would else take for ever), patterns are matched by an engine that takes
-linear time (pydantic's, which is Rust's; Python's own can be made to hang), and a reference out of the schema finds an
-empty registry. What such an engine or this count cannot bound (`patternProperties`, `unevaluated…`) the gateway
-refuses.
+limit, with the size of what it looks at: references that double at each level would else take for ever. Patterns are
+matched by an engine that takes linear time (pydantic's, which is Rust's; Python's own can be made to hang), and a
+reference out of the schema finds an empty registry. What such an engine or this count cannot bound
+(`patternProperties`, `unevaluated…`) the gateway refuses.
 """
 
 import json
@@ -74,10 +74,19 @@ Keyword = Callable[[Any, Any, Any, Any], Any]
 
 def _counted(keyword: Keyword) -> Keyword:
     def look(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-        _spend(1)
-        yield from keyword(validator, value, instance, schema) or ()
+        _spend(1 + (_size(value) + _size(instance)) // 50)
+        for fault in keyword(validator, value, instance, schema) or ():
+            # each holds the whole data in writing, and one `anyOf` collects the faults of all its options
+            _spend(len(fault.message) // 100)
+            fault.message = _cut(fault.message, LONGEST_FAULT)
+            yield fault
 
     return look
+
+
+def _size(value: Any) -> int:
+    """How much a keyword may look through by itself, as `enum` and `required` do."""
+    return len(value) if isinstance(value, list | dict) else 0
 
 
 @cache
@@ -98,7 +107,7 @@ def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Iter
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
-@lru_cache(256)
+@lru_cache(16)  # each may take ten megabytes
 def _matcher(pattern: str) -> SchemaValidator:
     return SchemaValidator(core_schema.str_schema(pattern=pattern))
 

@@ -12,6 +12,7 @@ from agent.imports import add_to_path, imported
 from agent.mcp_tools import McpTools, McpUnavailableError
 from agent.own_tools import as_tool
 from agent.tools import calculator, database, fetch, get_time, search
+from agent.typed_output import OUTPUT_TOOL
 from agents_config import BUILTIN, BUILTIN_TOOLS, AgentConfig, AgentsFile, load_agents, mcp_reference
 from core_config import Settings
 
@@ -67,6 +68,10 @@ class Specs:
         for reference in config.tools:
             where = self.file.where(name, "tools")
             for tool in self._named(reference, where):
+                if tool.name == OUTPUT_TOOL:
+                    raise UnavailableError(
+                        f"{where}: {reference} is called {OUTPUT_TOOL!r}, as answers are. Rename it."
+                    )
                 if tools.setdefault(tool.name, tool) is not tool:
                     raise UnavailableError(f"{where}: two of them are called {tool.name!r}. Rename one of them.")
         return tuple(tools.values())

@@ -151,6 +151,11 @@ class TaskRecord:
     """How many tasks of its lane come first; None unless it is ready."""
 
     @property
+    def asked(self) -> str:
+        """What the task is to work on, for people to read."""
+        return self.message if self.input is None else json_text(self.input)
+
+    @property
     def is_final(self) -> bool:
         return self.status.is_final
 

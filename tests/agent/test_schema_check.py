@@ -2,6 +2,7 @@
 
 import json
 import socket
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -113,6 +114,30 @@ def test_much_data_ends() -> None:
     objects = [{"a": number} for number in range(3900)]
     assert check(objects, {"uniqueItems": True}) is None, "no comparison of each with each"
     assert check([*objects, {"a": 7}], {"uniqueItems": True}) == "$: has items that are equal"
+
+
+def test_faults_of_large_data_take_little_memory() -> None:
+    schema = {"$defs": {"s0": {"type": "null"}}, "$ref": "#/$defs/s20"}
+    for level in range(1, 21):
+        schema["$defs"][f"s{level}"] = {"anyOf": [{"$ref": f"#/$defs/s{level - 1}"}] * 2}  # type: ignore[index]  # its values differ
+    tracemalloc.start()
+    try:
+        wrong = check(["x" * 100_000], schema)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert wrong == f"it takes more than {schema_check.MOST_STEPS} steps to check"
+    assert peak < 20_000_000
+
+
+NAMES = [f"n{number}" for number in range(5000)]
+
+
+@pytest.mark.usefixtures("few_steps")
+@pytest.mark.parametrize(("keyword", "item"), [("enum", NAMES[-1]), ("required", dict.fromkeys(NAMES, 0))])
+def test_what_a_keyword_looks_through_counts(keyword: str, item: Any) -> None:
+    assert check([item], {"items": {keyword: NAMES}}) is None
+    assert check([item] * 60, {"items": {keyword: NAMES}}) == "it takes more than 4000 steps to check"
 
 
 @pytest.mark.parametrize("pattern", ["^(a+)+$", "(a|aa)+$", "(.*a){12}b", "^(([a-z])+.)+[A-Z]([a-z])+$"])

@@ -240,7 +240,19 @@ async def test_one_graph_serves_a_schema_and_the_oldest_goes(
     assert len(runner._typed._graphs) == 2
     provider.says(completion("Done."))
     await typed.run("untyped")
-    assert len(runner._graphs) == 1
+    assert len(runner._built) == 1
+
+
+async def test_references_are_not_written_out(typed: Typed, provider: ScriptedProvider) -> None:
+    """Written out, this schema would be larger than any memory."""
+    steps: dict[str, Any] = {"s0": {"type": "object"}}
+    for level in range(1, 60):
+        part = {"$ref": f"#/$defs/s{level - 1}"}
+        steps[f"s{level}"] = {"properties": {"a": part, "b": part}}
+    schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/s59"}}, "$defs": steps}
+    provider.says(gives({"a": {"b": {}}}))
+    assert (await typed.ask(schema)).data == {"a": {"b": {}}}
+    assert sent(provider)["tools"][-1]["function"]["parameters"] == schema
 
 
 async def test_many_at_once_do_not_share_their_repairs(typed: Typed, provider: ScriptedProvider) -> None:

@@ -141,6 +141,11 @@ BAD: dict[str, tuple[str, str, str]] = {
         ),
         "{tools}: two of them are called 'calculator'. Rename one of them.",
     ),
+    "the answers' name": (
+        TOOL,
+        "def final_answer(a: str) -> str:\n    '''Does.'''\ntool = final_answer",
+        "{tools}: mine:tool is called 'final_answer', as answers are. Rename it.",
+    ),
     "fetch is off": (
         '[agents.mine]\ntools = ["fetch"]\n',
         "",

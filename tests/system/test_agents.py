@@ -70,6 +70,17 @@ def test_a_plain_function_tells_its_steps(examples):
     assert "part 1 of 2" in examples.manage("why", task["task_id"]).stdout
 
 
+def test_a_plain_function_takes_an_input_object_and_its_dict_is_the_task_s_data(examples):
+    submitted = examples.http.post("/task", json={"input": {"text": "Tea.", "sentences": 1}, "agent": "summary"})
+    task = examples.final(submitted.json()["task_id"])
+    assert task["status"] == "success", task
+    assert task["result_json"] == {"summary": task["steps"][-1]["result"], "parts": 1, "read": 1}
+    refused = examples.http.post("/task", json={"input": {"text": 3}, "agent": "summary"}).json()["task_id"]
+    ended = examples.final(refused)
+    assert (ended["status"], ended["error_code"]) == ("failed", "agent_refused")
+    assert ended["error"] == "The input has to be {'text': '...', 'sentences': 3}."
+
+
 def test_where_one_agent_suffers_the_others_run(started):
     examples, warned = started
     place = f"AGENTS_FILE {examples.folder}/examples/agents.toml, line {lines() + 3}, agent 'broken', run"
