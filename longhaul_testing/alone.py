@@ -1,6 +1,7 @@
 """An agent's run alone: the code that a worker runs, without gateway, queue and Redis. For unit tests."""
 
 import asyncio
+import logging
 import threading
 import uuid
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from core_config import SIMULATOR
 from longhaul_testing.simulator import Simulator
 from longhaul_testing.system import settings_of
 from longhaul_testing.task import Task
+
+logger = logging.getLogger(__name__)
 
 
 class Alone:
@@ -78,11 +81,14 @@ class Alone:
     async def _run(self, work: AgentWork, more: Mapping[str, object]) -> Task:
         meter, steps = Meter(), _Steps()
         text, data, error, code = None, None, None, None
+        cause: BaseException | None = None
         try:
             answer = await self._runner(more).run(work, meter, on_step=steps.note)
             text, data = answer.text, answer.data
         except AgentError as failure:
-            error, code = str(failure), str(failure.code)
+            error, code, cause = str(failure), str(failure.code), failure.__cause__
+            if cause is not None:
+                logger.exception("The agent %r failed (%s): %s", work.agent, code, error, exc_info=cause)
         return Task.of(
             {
                 "status": "success" if error is None else "failed",
@@ -96,7 +102,8 @@ class Alone:
                 "token_usage": meter.usage.as_dict(),
                 "cost_usd": meter.cost_usd,
                 "steps": steps.as_data(),
-            }
+            },
+            cause,
         )
 
     def _runner(self, more: Mapping[str, object]) -> AgentRunner:

@@ -2,6 +2,7 @@
 
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,6 +67,15 @@ class Simulator:
             ModelCall(call["asked"] or [], call["tools"], call["called"], call["status"], call["outcome"])
             for call in journal["calls"]
         ]
+
+    def wait_for_calls(self, count: int = 1, within_s: float = 30) -> list[ModelCall]:
+        """The calls, as soon as there are so many, answered or not. AssertionError when there are not in time."""
+        until = time.monotonic() + within_s
+        while len(calls := self.calls) < count:
+            if time.monotonic() > until:
+                raise AssertionError(f"{len(calls)} model calls within {within_s:g} s, not {count}")
+            time.sleep(0.02)
+        return calls
 
     @property
     def unused(self) -> int:

@@ -8,11 +8,12 @@ from typing import Any, Literal, Self
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One call of a model or a tool. Durations are milliseconds."""
+    """One call of a model or a tool, or a step of the agent's own. Durations are milliseconds."""
 
-    kind: Literal["model", "tool"]
+    kind: Literal["model", "tool", "step"]
+    """`step`: one of the agent's own."""
     name: str
-    """The model's registry key, or the tool's name."""
+    """The model's registry key, the tool's name, or the step's own."""
     state: str
     """`done`, `failed`, `running` or `unfinished`."""
     arguments: Any
@@ -45,10 +46,15 @@ class Task:
     error_code: str | None
     """From docs/error-codes.md."""
     steps: tuple[Step, ...]
-    model_calls: int
-    """Calls of a model among the steps."""
+    cause: BaseException | None = None
+    """What the agent's own code raised. None of a task that ran through the queue: it is in the worker's log."""
     data: Mapping[str, Any]
     """All that `GET /task/{id}` answers; of an agent that ran alone, what there is of it without a queue."""
+
+    @property
+    def result_json(self) -> Any:
+        """The answer of an agent that answers with data, and of a task with an output_schema; else None."""
+        return self.data.get("result_json")
 
     @property
     def tools(self) -> list[str]:
@@ -63,16 +69,15 @@ class Task:
         return calls[0]
 
     @classmethod
-    def of(cls, data: Mapping[str, Any]) -> Self:
-        steps = tuple(Step.of(step) for step in data["steps"])
+    def of(cls, data: Mapping[str, Any], cause: BaseException | None = None) -> Self:
         return cls(
             status=data["status"],
             result=data["result"],
             error=data["error"],
             error_code=data["error_code"],
-            steps=steps,
-            model_calls=sum(step.kind == "model" for step in steps),
+            steps=tuple(Step.of(step) for step in data["steps"]),
             data=data,
+            cause=cause,
         )
 
 
