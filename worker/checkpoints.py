@@ -193,13 +193,16 @@ class Checkpoints(BaseCheckpointSaver[int]):
         if checkpoint_id not in self._ids(thread, graph):
             return  # of a checkpoint that a later one has replaced
         prefix = SEPARATOR.join((f"{WRITES}{thread}", graph, checkpoint_id, task_id, ""))
+        made: dict[str, bytes] = {}
         for place, (channel, value) in enumerate(writes):
             index = WRITES_IDX_MAP.get(channel, place)
-            name = f"{prefix}{index}"
-            if index < 0 or self._progress.get(name) is None:
-                written = self._bytes([task_path, channel, value])
-                if written is not None:
-                    self._progress.set(name, written)
+            written = self._bytes([task_path, channel, value])
+            if written is None:  # all or nothing: with some of its writes, a node would look finished
+                return
+            if index < 0 or self._progress.get(f"{prefix}{index}") is None:
+                made[f"{prefix}{index}"] = written
+        for name, written in made.items():
+            self._progress.set(name, written)
 
     def _forget(self, thread: str, graph: str) -> None:
         """What the checkpoint to come replaces: the one before, and all of the graphs and tools that ran since."""

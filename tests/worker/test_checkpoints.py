@@ -3,7 +3,6 @@
 import operator
 import pickle
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -13,6 +12,7 @@ from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.conformance.capabilities import BASE_CAPABILITIES
 from langgraph.graph import END, START, StateGraph
+from pydantic import BaseModel
 
 from agent.resume import invoke
 from agent.work import AgentWork
@@ -211,23 +211,23 @@ async def test_a_graph_that_is_invoked_in_a_thread_is_kept_too(bench: Bench) -> 
     assert last["lines"] == ["first", "second", "end"]
 
 
-@dataclass
-class Handle:
-    """What no serializer takes."""
-
-    lock: Any
-
-
 class Odd(TypedDict):
     handle: Any
     done: bool
 
 
 async def test_a_state_that_cannot_be_kept_costs_only_its_being_kept(bench: Bench, caplog: Any) -> None:
+    """A node with one write that can be kept and one that cannot has not finished, for the next attempt."""
+    trail = Trail()
+
     async def make(state: Odd) -> dict[str, Any]:
-        return {"handle": object()}
+        trail.ran.append("make")
+        return {"done": False, "handle": object()}
 
     async def use(state: Odd) -> dict[str, Any]:
+        trail.ran.append("use")
+        if trail.ran.count("use") == 1:
+            raise RuntimeError("planted")
         return {"done": type(state["handle"]) is object}
 
     graph = StateGraph(Odd)
@@ -235,9 +235,47 @@ async def test_a_state_that_cannot_be_kept_costs_only_its_being_kept(bench: Benc
     graph.add_node("use", use)
     graph.add_edge(START, "make")
     graph.add_edge("make", "use")
-    last = await bench.run(graph.compile(), {"done": False})
+    compiled = graph.compile()
+    with pytest.raises(RuntimeError, match="planted"):
+        await bench.run(compiled, {"done": False})
+    last = await bench.run(compiled, {"done": False})
     assert last["done"] is True
+    assert trail.ran == ["make", "use", "make", "use"]
     assert "checkpoint_not_kept" in caplog.text
+
+
+class Order(BaseModel):
+    """A class of a graph's own, in its state."""
+
+    amount: int
+
+
+class Shop(TypedDict):
+    order: Order
+
+
+async def test_classes_that_a_graph_declares_come_back_as_such(bench: Bench) -> None:
+    found: list[Any] = []
+
+    async def make(state: Shop) -> dict[str, Any]:
+        return {"order": Order(amount=3)}
+
+    async def use(state: Shop) -> dict[str, Any]:
+        found.append(state["order"])
+        if len(found) == 1:
+            raise RuntimeError("planted")
+        return {}
+
+    graph = StateGraph(Shop)
+    graph.add_node("make", make)
+    graph.add_node("use", use)
+    graph.add_edge(START, "make")
+    graph.add_edge("make", "use")
+    compiled = graph.compile()
+    with pytest.raises(RuntimeError, match="planted"):
+        await bench.run(compiled, {"order": Order(amount=1)})
+    await bench.run(compiled, {})
+    assert found == [Order(amount=3)] * 2
 
 
 async def test_a_run_whose_lease_is_lost_is_told_by_its_next_write(bench: Bench) -> None:
