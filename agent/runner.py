@@ -83,6 +83,8 @@ class AgentRunner:
             run = Run(
                 meter=meter, on_step=on_step, call_limit=self._call_limit(work.agent), allowed=frozenset(agent.tools)
             )
+            if work.durable is not None:
+                run.steps, run.ledger = (await work.durable.open()).steps, work.durable.ledger
             run.context = AgentContext(work, run, agent.model, agent.tools)
             token = CURRENT_RUN.set(run)
             try:
