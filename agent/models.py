@@ -73,6 +73,7 @@ class RegistryModel(ChatLiteLLM):
         started = time.monotonic()
         answer: AIMessage | None = None
         code: str | None = None
+        wait: float | None = None
         usage, cost = TokenUsage(), None
         try:
             async with asyncio.timeout(self._seconds):
@@ -91,7 +92,7 @@ class RegistryModel(ChatLiteLLM):
                 code = "cancelled"
                 raise
             failure = translate(error, model=self._key, answered=exchange.answered)
-            code = failure.code
+            code, wait = failure.code, failure.retry_after
             raise failure from error
         else:
             return result
@@ -105,6 +106,7 @@ class RegistryModel(ChatLiteLLM):
                     result=cut(answer.text) if answer else None,
                     error=code,
                     duration_ms=(time.monotonic() - started) * 1000,
+                    retry_after=wait,
                     usage=usage,
                     cost_usd=cost,
                 )

@@ -36,6 +36,8 @@ class StepEvent:
     error: str | None = None
     """A model call's error code, or what the model was told of a tool's failure."""
     duration_ms: float | None = None
+    retry_after: float | None = None
+    """Seconds that the provider of a model call which failed asked to wait."""
     usage: TokenUsage | None = None
     cost_usd: float | None = None
 

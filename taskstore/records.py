@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -221,6 +221,26 @@ class Overview:
     waiting: int
     dead: int
     workers: Sequence[WorkerInfo]
+    paused: Sequence["Paused"] = ()
+    cooling: Sequence["Cooling"] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    kind: Literal["model", "agent"]
+    name: str
+    for_ms: int
+    """How long it has been."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cooling:
+    """A model that failed and is left alone."""
+
+    model: str
+    left_ms: int
+    """0 once its time is over: then one task at a time tries it, until a call succeeds."""
+    error_code: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from core_config import Settings
 from monitoring.logs import Redactor, secrets_of
-from taskstore.claims import Claim, Claimed, Settlement
+from taskstore.claims import Claim, Claimed, ModelRules, Settlement
 from taskstore.connection import connect, connection_pool
 from taskstore.errors import StoreUnavailable
 from taskstore.records import Kind, WorkerInfo
@@ -56,10 +56,12 @@ class Engine(Worker):
         worker: WorkerInfo,
         models: Mapping[str, int | None],
         *,
+        rules: Mapping[str, ModelRules] | None = None,
         redact: Redact | None = None,
         **hooks: Any,
     ) -> None:
-        """`models`: registry key -> most that may run at once over all workers. `redact` takes secrets out of the texts
+        """`models`: registry key -> most that may run at once over all workers; `rules`: what else decides whether
+        tasks of a model are started. `redact` takes secrets out of the texts
         of steps; unset, those of the settings. `hooks` are arq's `on_*`.
         """
         super().__init__(
@@ -75,6 +77,8 @@ class Engine(Worker):
         self._settings = settings
         self._executor = executor
         self._models = models
+        self._rules = rules or {}
+        self._uncooled = frozenset(name for name, rule in self._rules.items() if not rule.cooldown)
         self._redact = redact or Redactor(secrets_of(settings))
         self._worker = worker
         self._redis = connect(settings.redis_address)
@@ -158,7 +162,7 @@ class Engine(Worker):
         room, extra = self._room()
         try:
             claimed = await self.store.claim(
-                self._worker.id, self._claim_number, room=room, extra=extra, models=self._models
+                self._worker.id, self._claim_number, room=room, extra=extra, models=self._models, rules=self._rules
             )
         except StoreUnavailable as error:  # asked again with the same number: nothing is taken twice
             self._outage.goes_on(error, "claiming")
@@ -191,7 +195,7 @@ class Engine(Worker):
                 self._bells[Kind.INTERACTIVE].listen()
 
     def _begin(self, claim: Claim) -> None:
-        steps = StepLog(claim, self._redact, self._writer.noted)
+        steps = StepLog(claim, self._redact, self._writer.noted, uncooled=self._uncooled)
         attempt = Attempt(claim, self._settings.attempt_timeout_seconds, steps)
         self._keeper.hold(claim.task_id, claim.fence)
         self.attempts[attempt.name] = attempt

@@ -1,7 +1,7 @@
 """The steps of one attempt, from the agent's edge to the writer: redacted, bounded, and never waited for."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import orjson
@@ -24,10 +24,21 @@ Redact = Callable[[str], str]
 class StepLog:
     """`note` is the run's step listener. The writer takes what waits, and puts back what it could not write."""
 
-    def __init__(self, claim: Claim, redact: Redact, on_note: Callable[["StepLog"], None]) -> None:
-        """`on_note(log)` is called when the first of some notes waits."""
+    def __init__(
+        self,
+        claim: Claim,
+        redact: Redact,
+        on_note: Callable[["StepLog"], None],
+        *,
+        uncooled: Collection[str] = (),
+    ) -> None:
+        """`on_note(log)` is called when the first of some notes waits. `uncooled`: models without a cooldown."""
         self.task_id = claim.task_id
         self.fence = claim.fence
+        self._model = claim.model
+        self._uncooled = uncooled
+        self._calls_begun = 0
+        self._calls_ended = 0
         self._redact = redact
         self._on_note = on_note
         self._next = 1
@@ -38,6 +49,9 @@ class StepLog:
     def note(self, event: StepEvent) -> None:
         if self._closed:  # a run that outlives its attempt
             return
+        if event.kind == "model":
+            self._calls_begun += event.phase == "start"
+            self._calls_ended += event.phase == "end"
         if len(self._waiting) >= MOST_WAITING:
             self._dropped += 1
             return
@@ -56,7 +70,7 @@ class StepLog:
             # a call that failed reports none, which is not zero
             data["usage"] = event.usage.as_dict() if event.usage and event.usage.total_tokens else None
         text = orjson.dumps({name: value for name, value in data.items() if value is not None}).decode()
-        self._waiting.append(StepNote(text, time.monotonic()))
+        self._waiting.append(StepNote(text, time.monotonic(), self._told_gate(event)))
         if len(self._waiting) == 1:
             self._on_note(self)
 
@@ -85,6 +99,24 @@ class StepLog:
         """Notes that cannot be written are counted with the next ones that can."""
         self._next = batch.first
         self._dropped += sum(note if isinstance(note, int) else 1 for note in batch.notes)
+
+    @property
+    def tells_of_failure(self) -> bool:
+        """Whether its model's gate learns of a failure by the steps, or is to learn of none."""
+        return self._calls_ended > 0 or self._model in self._uncooled
+
+    def _told_gate(self, event: StepEvent) -> Sequence[str | int]:
+        """What the model's gate is told of a call; see taskstore.steps.StepNote."""
+        if event.kind != "model":
+            return ()
+        if event.phase == "start":
+            return () if self._calls_begun == 1 else ("begun", event.name)  # the claim has paid for the first
+        if event.name in self._uncooled:
+            return ()
+        if event.error is None:
+            return "answered", event.name
+        asked = () if event.retry_after is None else (round(event.retry_after * 1000),)
+        return event.error, event.name, *asked
 
     def _told(self, text: str | None) -> str | None:
         if text is None:

@@ -1,5 +1,7 @@
 -- overview: the queue at one moment. Writes nothing.
--- Returns {{queued, running, scheduled, blocked, waiting, dead}, {{worker, ms since seen, host, pid, version, slots}}}
+-- Returns {{queued, running, scheduled, blocked, waiting, dead}, {{worker, ms since seen, host, pid, version, slots}},
+--         {{'model {key}' or 'agent {name}', ms since it was paused}},
+--         {{model that cools down, ms left or 0 while it is tried, error code}}}
 local ready, running = 0, 0
 for _, lane in ipairs(call('SMEMBERS', P .. 'lanes')) do
   ready = ready + call('ZCARD', P .. 'ready:' .. lane)
@@ -17,4 +19,15 @@ for _, wid in ipairs(call('ZRANGEBYSCORE', P .. 'workers', whole(now - SEEN_MS),
 end
 local counts = { ready, running, scheduled, blocked, waiting, call('ZCARD', P .. 'dead') }
 for i, count in ipairs(counts) do counts[i] = whole(count) end
-return { counts, workers }
+local paused, cooling = {}, {}
+local flat = call('HGETALL', P .. 'paused')
+for i = 1, #flat, 2 do paused[#paused + 1] = { flat[i], whole(math.max(0, now - flat[i + 1])) } end
+flat = call('HGETALL', P .. 'gates')
+for i = 1, #flat, 2 do
+  local model = string.match(flat[i], '^(.*)|cooling$')
+  if model then
+    local one = gates.cooling(flat[i + 1])
+    cooling[#cooling + 1] = { model, whole(math.max(0, one.ends - now)), one.code }
+  end
+end
+return { counts, workers, paused, cooling }
