@@ -47,14 +47,17 @@ def edged(tool: StructuredTool, *, seconds: float, threads: Executor) -> Structu
         limit = asyncio.timeout(seconds)
         failure: str | None = None
         try:
+            if run.allowed is not None and tool.name not in run.allowed:
+                raise ToolException(f"The tool {tool.name} is not one that this agent may call, so nothing was done.")
             async with limit:
                 result = await work(*args, **kwargs)
-            if isinstance(result, str) and len(result) > MAX_RESULT_CHARS:
-                result = result[:MAX_RESULT_CHARS] + "\n[The rest is cut off.]"
+            result = _bounded(result) if isinstance(result, str) else result
             return result
         except ToolException as error:  # a tool's own words, meant for the model
-            failure = str(error)
-            raise
+            failure = cut(str(error))
+            if len(str(error)) <= MAX_RESULT_CHARS:
+                raise
+            raise ToolException(_bounded(str(error))) from None  # an MCP server's may be of any length
         except BaseException as error:  # the edge: nothing else passes
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 failure = "cancelled"
@@ -78,7 +81,12 @@ def edged(tool: StructuredTool, *, seconds: float, threads: Executor) -> Structu
                 )
             )
 
-    return tool.model_copy(update={"coroutine": call, "handle_tool_error": True})
+    # Without `func` a blocking `invoke` is refused by LangChain, instead of going around the edge.
+    return tool.model_copy(update={"coroutine": call, "func": None, "handle_tool_error": True})
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= MAX_RESULT_CHARS else text[:MAX_RESULT_CHARS] + "\n[The rest is cut off.]"
 
 
 def _in_thread(function: Callable[..., Any], threads: Executor) -> Callable[..., Any]:

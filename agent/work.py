@@ -15,7 +15,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentWork:
-    """One attempt's input. `model` is a key of the registry, `agent` a key of agent.specs.AGENTS."""
+    """One attempt's input. `model` is a key of the registry, `agent` a name in the agents file."""
 
     task_id: str
     message: str
@@ -30,6 +30,8 @@ class AgentWork:
     """The task's JSON object, in the place of a message."""
     output_schema: Mapping[str, Any] | None = None
     """JSON Schema that the answer's `data` must satisfy."""
+    seconds_left: float | None = None
+    """Time that the attempt has. None: as long as it takes."""
 
 
 @dataclass(frozen=True, slots=True)

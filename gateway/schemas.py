@@ -77,8 +77,10 @@ class ChatBody(Sent):
     )
     session_id: Name | None = Field("default", description="Conversation; `default`, empty or null is none.")
     user_id: Name | None = Field(None, description="For whom; sessions and costs are kept apart by it.")
-    model: Name | None = Field(None, description="Name from `GET /models`; unset, the active one.")
-    agent: Name | None = Field(None, description="Which agent runs it; unset, `default`.")
+    model: Name | None = Field(
+        None, description="Name from `GET /models`; unset, its agent's, and if that has none the active one."
+    )
+    agent: Name | None = Field(None, description="Name from `GET /agents`; unset, `default`.")
 
 
 class TaskBody(ChatBody):
@@ -141,6 +143,18 @@ class ModelView(BaseModel):
 
 class ModelList(BaseModel):
     models: list[ModelView]
+
+
+class AgentView(BaseModel):
+    name: str
+    description: str
+    model: str = Field(description="Of its tasks that name none.")
+    available: bool | None = Field(description="Whether the workers can run it; null before any worker has started.")
+    problem: str | None = Field(description="Why it is not available. The whole reason is an admin's to read.")
+
+
+class AgentList(BaseModel):
+    agents: list[AgentView]
 
 
 class Health(BaseModel):

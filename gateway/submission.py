@@ -10,15 +10,16 @@ from typing import Annotated, Any
 import orjson
 from fastapi import Header
 
+from agents_config import DEFAULT_AGENT
 from monitoring import metrics
+from taskstore.errors import AgentUnavailable
 from taskstore.records import Kind, NewTask, Submitted
 
+from .agents import model_of, refusal
 from .auth import LOCAL, Caller
 from .problems import invalid
 from .running import Gateway
 from .schemas import ChatBody, TaskBody
-
-AGENTS = ("default",)
 
 BODY_PROBLEMS = (
     "unauthorized",
@@ -33,6 +34,7 @@ BODY_PROBLEMS = (
     "queue_full",
     "store_unavailable",
     "storage_full",
+    "agent_unavailable",
 )
 """What a route that submits can answer."""
 
@@ -53,10 +55,10 @@ async def submit(
 ) -> Submitted:
     """Raises Problem and what `TaskStore.submit` raises."""
     _check_message(body.message, gateway.settings.max_message_chars)
-    model = gateway.models.active if body.model is None else body.model
+    agent = DEFAULT_AGENT if body.agent is None else body.agent
+    _check_known("agent", agent, gateway.agents, "unknown_agent")
+    model = model_of(gateway, gateway.agents[agent]) if body.model is None else body.model
     _check_known("model", model, gateway.models.registry, "unknown_model")
-    agent = AGENTS[0] if body.agent is None else body.agent
-    _check_known("agent", agent, AGENTS, "unknown_agent")
     task = NewTask(
         task_id=secrets.token_hex(16),
         caller=caller.name,
@@ -72,7 +74,10 @@ async def submit(
         body_sha256=_fingerprint(body, kind),
         **(_timing(body) if isinstance(body, TaskBody) else {}),
     )
-    submitted = await gateway.store.submit(task)
+    try:
+        submitted = await gateway.store.submit(task)
+    except AgentUnavailable as error:
+        raise refusal(error, caller) from error
     if submitted.created:
         metrics.TASKS_ENQUEUED.inc()
     return submitted

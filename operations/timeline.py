@@ -139,6 +139,8 @@ def _ended(event: TaskEvent) -> str:
             return f"failed in passing ({why}), to be run again"
         case "pending", "released":
             return "given back by a worker that was stopping (not charged)"
+        case "pending", "handed_on":
+            return "given back by a worker of before a restart, which does not have its agent (not charged)"
         case "waiting", _:
             return "handed to a person" + (f" ({why})" if why else "")
     return f"put back into the queue{f' ({why})' if why else ''}"

@@ -21,6 +21,11 @@ class ErrorCode(StrEnum):
     EMPTY_ANSWER = "empty_answer"
     ANSWER_TRUNCATED = "answer_truncated"
     AGENT_UNKNOWN = "agent_unknown"
+    AGENT_UNAVAILABLE = "agent_unavailable"
+    AGENT_FAILED = "agent_failed"
+    AGENT_REFUSED = "agent_refused"
+    AGENT_TRY_AGAIN = "agent_try_again"
+    INVALID_AGENT_ANSWER = "invalid_agent_answer"
     INTERNAL = "internal"
     # the worker's and the queue's
     OUTPUT_TOO_LARGE = "output_too_large"

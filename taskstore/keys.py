@@ -118,6 +118,10 @@ class Keys:
         """Hash: host, pid, version, slots, and the last claim's number and answer. 1 hour, refreshed by renew."""
         return f"{self.prefix}worker:{worker_id}"
 
+    def agents(self) -> str:
+        """Hash: agent's name -> JSON `{problem, worker, at}`, the last started worker's word. 1 hour, as `worker`."""
+        return f"{self.prefix}agents"
+
     def swept(self) -> str:
         """Hash: `at` (ms) of the last sweep, which finds gaps and clock jumps; `cursor` of the orphan scan."""
         return f"{self.prefix}swept"

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import orjson
 
+from .agents import AgentReport
 from .states import Status
 
 RECORD_VERSION = 1
@@ -221,6 +222,8 @@ class Overview:
     waiting: int
     dead: int
     workers: Sequence[WorkerInfo]
+    agents: Mapping[str, AgentReport]
+    """By name; empty before any worker has started."""
     paused: Sequence["Paused"] = ()
     cooling: Sequence["Cooling"] = ()
 

@@ -40,6 +40,7 @@ VERBS = (
     "replay",
     "pause",
     "resume",
+    "report",
     "overview",
     "audit",
 )

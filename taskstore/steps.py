@@ -56,7 +56,8 @@ class Step:
     fence: int
     number: int
     """From 1 within its run."""
-    kind: Literal["model", "tool"]
+    kind: Literal["model", "tool", "step"]
+    """`step`: one that the agent's own code tells of."""
     name: str
     state: StepState
     """`unfinished`: its attempt ended without it, as when the worker was lost."""

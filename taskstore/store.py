@@ -13,8 +13,9 @@ from redis.asyncio import Redis
 
 from core_config import Settings
 
+from .agents import NOBODY_HAS_IT, flat_of, reports_of
 from .claims import Claimed, ModelRules, Settlement
-from .errors import IdempotencyConflict, QueueFull, StoreError, TaskNotFound, WrongStatus
+from .errors import AgentUnavailable, IdempotencyConflict, QueueFull, StoreError, TaskNotFound, WrongStatus
 from .events import TaskHistory, event_of, held_of, moment
 from .keys import Keys
 from .listing import MOST_LOOKED_AT, Cursor, TaskFilter, TaskPage, bound_ms, page_of
@@ -44,7 +45,9 @@ class TaskStore:
     # -- the gateway's
 
     async def submit(self, task: NewTask) -> Submitted:
-        """Writes, indexes and announces the task. Raises QueueFull or IdempotencyConflict, and then wrote nothing."""
+        """Writes, indexes and announces the task. Raises QueueFull, AgentUnavailable or IdempotencyConflict, and then
+        wrote nothing.
+        """
         fields = {
             "v": RECORD_VERSION,
             "caller": task.caller,
@@ -81,6 +84,8 @@ class TaskStore:
             )
         if word == "queue_full":
             raise QueueFull(self._settings.queue_max_depth)
+        if word == "agent_unavailable":
+            raise AgentUnavailable(task.agent, rest[0] or NOBODY_HAS_IT)
         if word == "idempotency_conflict":
             raise IdempotencyConflict
         raise _unexpected("submit", word)
@@ -169,6 +174,12 @@ class TaskStore:
         words = await self._scripts.run("renew", worker.id, described, *flat)
         return {task_id: word for (task_id, _), word in zip(pairs, words, strict=True)}
 
+    async def report(self, worker_id: str, agents: Mapping[str, str | None]) -> None:
+        """Says which agents can be run: name -> None, or the problem. The last worker to say so speaks for all."""
+        word = await self._scripts.run("report", worker_id, *flat_of(agents))
+        if word != "ok":
+            raise _unexpected("report", word)
+
     async def step(self, batches: Sequence[tuple[str, int, StepBatch]]) -> Sequence[str]:
         """Notes what calls of running tasks (id, fence) did. Per task: `ok`, or `lease_lost`: nothing was written."""
         flat = [part for task_id, fence, batch in batches for part in (task_id, fence, batch.as_json())]
@@ -192,7 +203,7 @@ class TaskStore:
     # -- the operator's
 
     async def overview(self) -> Overview:
-        counts, workers, paused, cooling = await self._scripts.run("overview")
+        counts, workers, agents, paused, cooling = await self._scripts.run("overview")
         queued, running, scheduled, blocked, waiting, dead = (int(count) for count in counts)
         return Overview(
             queued,
@@ -205,6 +216,7 @@ class TaskStore:
                 WorkerInfo(worker_id, host, int(pid), version, int(slots), int(seen))
                 for worker_id, seen, host, pid, version, slots in workers
             ],
+            reports_of(agents),
             [paused_of(what, int(ms)) for what, ms in paused],
             [Cooling(model, int(left), code) for model, left, code in cooling],
         )

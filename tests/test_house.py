@@ -1,6 +1,7 @@
 """What the import contract in pyproject.toml cannot say."""
 
 import ast
+import sys
 import tomllib
 
 from core_config import ROOT, VERSION
@@ -17,7 +18,14 @@ def imported(path):
 
 
 def test_core_config_imports_nothing_of_ours():
-    assert not OURS & set(imported(ROOT / "core_config.py"))
+    assert not (OURS | {"agents_config"}) & set(imported(ROOT / "core_config.py"))
+
+
+def test_agents_config_imports_only_core_config_of_ours_and_no_llm_library():
+    """The gateway reads the agents file too."""
+    found = set(imported(ROOT / "agents_config.py"))
+    assert not OURS & found
+    assert found - sys.stdlib_module_names == {"core_config", "pydantic"}
 
 
 def test_pickle_is_imported_nowhere():

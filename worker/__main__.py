@@ -13,6 +13,7 @@ import uvloop
 from pydantic import ValidationError
 
 from agent.database_file import database_file
+from agents_config import load_agents
 from core_config import (
     VERSION,
     ConfigurationError,
@@ -42,7 +43,9 @@ def main() -> int:
             for name, model in registry.items()
         }
         database_file(settings)
+        servers = load_agents(settings).mcp.values()
         keys = [key for key in map(api_key_of, registry.values()) if key]
+        keys += [secret for server in servers for secret in server.secrets()]
     except (ConfigurationError, ValidationError) as error:
         sys.stderr.write(f"The configuration does not work: {error}\n")
         return EXIT_CONFIGURATION
@@ -71,6 +74,7 @@ def main() -> int:
         models,
         rules=rules,
         redact=redact,
+        prepare=runner.prepare,
         on_shutdown=close,
     )
     engine.run()

@@ -26,6 +26,7 @@ from taskstore.errors import StoreUnavailable
 from taskstore.records import Kind, WorkerInfo
 from taskstore.store import TaskStore
 
+from .announcement import Prepare, announce
 from .attempt import Attempt, Stop, attempt_name
 from .bell import Bell
 from .cancels import Cancels
@@ -58,11 +59,13 @@ class Engine(Worker):
         *,
         rules: Mapping[str, ModelRules] | None = None,
         redact: Redact | None = None,
+        prepare: Prepare | None = None,
         **hooks: Any,
     ) -> None:
         """`models`: registry key -> most that may run at once over all workers; `rules`: what else decides whether
-        tasks of a model are started. `redact` takes secrets out of the texts
-        of steps; unset, those of the settings. `hooks` are arq's `on_*`.
+        tasks of a model are started. `redact` takes secrets out of the texts of steps; unset, those of the settings.
+        `prepare` makes the agents ready before anything is claimed; unset, the worker says nothing of agents. `hooks`
+        are arq's `on_*`.
         """
         super().__init__(
             functions=[func(_never, name="attempt")],
@@ -80,6 +83,7 @@ class Engine(Worker):
         self._rules = rules or {}
         self._uncooled = frozenset(name for name, rule in self._rules.items() if not rule.cooldown)
         self._redact = redact or Redactor(secrets_of(settings))
+        self._prepare = prepare
         self._worker = worker
         self._redis = connect(settings.redis_address)
         self._listening = connect(settings.redis_address, blocking=True)
@@ -108,6 +112,8 @@ class Engine(Worker):
 
     async def main(self) -> None:
         await self._until_redis_answers()
+        if self._prepare is not None:
+            await announce(self.store, self._worker.id, self._prepare, self._redact, self._outage)
         await self._keeper.start()
         for role in (self._writer, *self._roles):
             await role.start()

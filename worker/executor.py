@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -86,7 +87,7 @@ class Executor:
             names = self._tracing.metadata(
                 session_id=claim.session_id, user_id=claim.user_id, tags=[claim.agent, claim.model]
             )
-            work = work_of(claim, names)
+            work = replace(work_of(claim, names), seconds_left=attempt.timeout_s)
             callbacks = self._tracing.callbacks(claim.task_id)
             return await self._runner.run(work, meter, callbacks=callbacks, on_step=attempt.steps.note)
         except asyncio.CancelledError:
@@ -104,7 +105,7 @@ class Executor:
 
 def is_expected(error: BaseException) -> bool:
     """Whether it is the provider's or the agent's named failure, of which the record says all there is to say."""
-    return isinstance(error, AgentError) and error.code != ErrorCode.INTERNAL
+    return isinstance(error, AgentError) and error.code not in {ErrorCode.INTERNAL, ErrorCode.AGENT_FAILED}
 
 
 def work_of(claim: Claim, names: Mapping[str, Any]) -> AgentWork:

@@ -59,7 +59,7 @@ class StepLog:
             "kind": event.kind,
             "phase": event.phase,
             "number": event.number,
-            "name": event.name,
+            "name": self._told(event.name) if event.kind == "step" else event.name,
             "arguments": self._told(event.arguments),
             "result": self._told(event.result),
             "error": self._told(event.error),

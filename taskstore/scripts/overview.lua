@@ -1,5 +1,6 @@
 -- overview: the queue at one moment. Writes nothing.
 -- Returns {{queued, running, scheduled, blocked, waiting, dead}, {{worker, ms since seen, host, pid, version, slots}},
+--         {{agent, problem or '', worker, ms since it said so}},
 --         {{'model {key}' or 'agent {name}', ms since it was paused}},
 --         {{model that cools down, ms left or 0 while it is tried, error code}}}
 local ready, running = 0, 0
@@ -19,6 +20,13 @@ for _, wid in ipairs(call('ZRANGEBYSCORE', P .. 'workers', whole(now - SEEN_MS),
 end
 local counts = { ready, running, scheduled, blocked, waiting, call('ZCARD', P .. 'dead') }
 for i, count in ipairs(counts) do counts[i] = whole(count) end
+
+local agents, said = {}, call('HGETALL', P .. 'agents')
+for i = 1, #said, 2 do
+  local word = cjson.decode(said[i + 1])
+  agents[#agents + 1] = { said[i], word.problem, word.worker, whole(math.max(0, now - tonumber(word.at))) }
+end
+
 local paused, cooling = {}, {}
 local flat = call('HGETALL', P .. 'paused')
 for i = 1, #flat, 2 do paused[#paused + 1] = { flat[i], whole(math.max(0, now - flat[i + 1])) } end
@@ -30,4 +38,4 @@ for i = 1, #flat, 2 do
     cooling[#cooling + 1] = { model, whole(math.max(0, one.ends - now)), one.code }
   end
 end
-return { counts, workers, paused, cooling }
+return { counts, workers, agents, paused, cooling }

@@ -40,7 +40,7 @@ local VERBS = {
   end,
   release = function(id, r, data)
     set(id, r, { attempt = r.attempt - 1 })
-    again(id, r, 'pending', now, data.cause or 'released')
+    again(id, r, 'pending', now + (data.delay_ms or 0), data.cause or 'released')
   end,
   suspend = function(id, r, data)
     leave(id, r)
@@ -49,6 +49,21 @@ local VERBS = {
     event(id, r, 'status', { 'cause', r.cause })
   end,
 }
+local NOT_MY_AGENT = { agent_unavailable = true, agent_unknown = true }
+local HANDED_ON_MS = 500
+
+-- While workers are replaced, one of before may claim what only those of after can run. The last word on the agents tells:
+-- when it is another's, who is alive and has the agent, the task is given back unspent. Not at once: the same worker
+-- could take it again.
+local function others_can(r, data)
+  if not NOT_MY_AGENT[data.error_code or ''] then return false end
+  local said = call('HGET', P .. 'agents', r.agent)
+  if not said then return false end
+  local word = cjson.decode(said)
+  local seen = tonumber(call('ZSCORE', P .. 'workers', word.worker) or '0')
+  return word.problem == '' and word.worker ~= r.worker and now - seen < 2 * policy.lease
+end
+
 local STOPPED_BY_CANCEL = { retry = true, release = true, suspend = true }
 
 local words = {}
@@ -62,7 +77,10 @@ for i = 2, #ARGV, 4 do
     set(id, r, { settled = fence, duration_ms = math.max(0, now - r.started_at) })
     charge(id, r, data)
     local at = r.at
-    if data.fault then
+    if (kind == 'fail' or kind == 'retry') and others_can(r, data) then
+      kind = 'release'
+      data.delay_ms, data.cause = HANDED_ON_MS, 'handed_on'
+    elseif data.fault then
       gates.failed(r.model, data.fault, data.retry_after_ms)
     elseif kind == 'success' then
       gates.answered(data.answered_by or gates.leased(at) or r.model)

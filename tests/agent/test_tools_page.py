@@ -2,15 +2,12 @@
 
 import re
 
-import pytest
-from langchain_core.tools import StructuredTool
-
 from agent import read_only_sqlite, safe_http, tool_edge
 from agent.database_file import database_file
-from agent.specs import AGENTS, AgentSpec, spec_of
+from agent.specs import spec_of
 from agent.tools import database, fetch
 from core_config import ROOT, Settings
-from tests.agent.conftest import Bench
+from tests.agent.conftest import Bench, Install
 from tests.agent.scripted_provider import ScriptedProvider, completion
 
 PAGE = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8")
@@ -23,20 +20,17 @@ def block(language: str) -> str:
 
 
 async def test_the_example_is_a_tool_that_an_agent_uses(
-    bench: Bench, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, provider: ScriptedProvider, install: Install
 ) -> None:
     module: dict[str, object] = {}
     exec(compile(block("python"), "docs/tools.md", "exec"), module)
 
-    def spec(settings: Settings) -> AgentSpec:
-        tool = module["build"](settings)  # type: ignore[operator]  # what exec made has no type
-        assert isinstance(tool, StructuredTool)
-        return AgentSpec(prompt="Use the tools.", tools=(tool,))
-
-    monkeypatch.setitem(AGENTS, "documented", spec)
+    make = module["build"]
+    assert callable(make)
+    install(make(Settings(_env_file=None)))
     asked = [("exchange_rate", {"currency": "CNY"}), ("exchange_rate", {"currency": "DEM"})]
     provider.says(completion(calls=asked), completion("Done."))
-    await bench.run(agent="documented")
+    await bench.run(agent="probe")
     offered = provider.requests[0].body["tools"][0]["function"]
     assert offered["description"] == "Tell how much of a currency one euro buys."
     assert offered["parameters"]["properties"]["currency"]["description"] == "Three letters, such as USD."

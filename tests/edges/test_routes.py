@@ -38,6 +38,7 @@ ROWS = {
     "GET /tasks": Row(),
     "POST /chat": Row({"json": {"message": "m"}}),
     "GET /models": Row(),
+    "GET /agents": Row(),
     "GET /health": Row(),
     "GET /ready": Row(),
     "GET /metrics": Row(),

@@ -88,6 +88,7 @@ async def test_the_openapi_document_names_every_route_and_what_it_answers(
         "GET /task/{task_id}": ["200", "401", "403", "404", "422", "503"],
         "POST /task/{task_id}/cancel": ["200", "401", "403", "404", "409", "422", "503"],
         "GET /tasks": ["200", "401", "403", "422", "503"],
+        "GET /agents": ["200", "401", "403", "503"],
         "GET /models": ["200", "401", "403"],
         "GET /health": ["200", "403"],
         "GET /ready": ["200", "403", "503"],

@@ -1,0 +1,47 @@
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.mcp_tools import McpTools
+from agents_config import McpServerConfig
+
+CHILD = Path(__file__).with_name("child.py")
+
+Started = Callable[..., Awaitable[McpTools]]
+
+
+def child(*options: str, **config: Any) -> McpServerConfig:
+    """The misbehaving server of child.py."""
+    return McpServerConfig(command=sys.executable, args=(str(CHILD), *options), **config)
+
+
+async def call(tools: McpTools, name: str, **arguments: Any) -> str:
+    """What the tool `server_name` answers. Raises ToolException."""
+    server = name.partition("_")[0]
+    tool = next(tool for tool in tools.tools(f"mcp:{server}") if tool.name == name)
+    return str(await tool.ainvoke(arguments))
+
+
+def said(answer: str) -> str:
+    """Without the first line, which tells where it is from."""
+    return answer.partition("\n\n")[2]
+
+
+@pytest.fixture
+async def started() -> AsyncIterator[Started]:
+    """Starts servers, named by keyword, which must all run; ends them with the test."""
+    all_tools: list[McpTools] = []
+
+    async def start(**servers: McpServerConfig) -> McpTools:
+        tools = McpTools(servers)
+        all_tools.append(tools)
+        problems = await tools.start()
+        assert problems == dict.fromkeys(servers)
+        return tools
+
+    yield start
+    for tools in all_tools:
+        await tools.close()
