@@ -7,7 +7,7 @@ FunctionAgent    somebody's own `async def agent(input, ctx)`
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, Final, Protocol
 
@@ -20,6 +20,7 @@ from langgraph.graph.state import CompiledStateGraph
 from agent.answers import answer_of_function, answer_of_state
 from agent.context import current_context
 from agent.errors import RefusedError, UnavailableError
+from agent.fallbacks import Fallbacks
 from agent.final_text import final_text
 from agent.imports import failed, place_of
 from agent.messages import messages_of
@@ -127,12 +128,22 @@ class FunctionAgent:
 
 
 def build_agent(
-    model: RegistryModel, spec: AgentSpec, file: AgentsFile, settings: Settings, threads: Executor
+    model: RegistryModel,
+    spec: AgentSpec,
+    file: AgentsFile,
+    settings: Settings,
+    threads: Executor,
+    fallbacks: Sequence[RegistryModel] = (),
 ) -> Agent:
-    """Raises UnavailableError when its code is none of the three kinds, or fails."""
+    """`fallbacks` are asked in turn when a call of `model` fails.
+
+    Raises UnavailableError when its code is none of the three kinds, or fails.
+    """
     tools = {tool.name: edged(tool, seconds=settings.tool_timeout_seconds, threads=threads) for tool in spec.tools}
     about = file.where(spec.name, "middleware")
     middleware = [middleware_of(one, model, about) for one in spec.config.middleware]
+    if fallbacks:  # next to the model: what the others change of a request is changed for all
+        middleware.append(Fallbacks(fallbacks))
     code, place = spec.code, f"{spec.where}: {spec.config.run}"
     if spec.config.run is None:
         limit = spec.config.max_iterations or settings.agent_max_iterations

@@ -50,6 +50,11 @@ class RegistryModel(ChatLiteLLM):
         model._key, model._config, model._seconds = key, config, settings.model_timeout_seconds
         return model
 
+    @property
+    def key(self) -> str:
+        """Its name in the registry."""
+        return self._key
+
     async def _agenerate(
         self,
         messages: list[BaseMessage],

@@ -15,6 +15,7 @@ from agent.meter import Meter, TokenUsage
 
 if TYPE_CHECKING:
     from agent.context import AgentContext
+    from agent.errors import AgentError
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,8 @@ class Run:
     context: "AgentContext | None" = None
     """What the agent's own code is given."""
     model_calls: int = 0
+    failed_models: "dict[str, AgentError]" = field(default_factory=dict)
+    """Models that failed in this run and how: each is passed over as long as another is left."""
     steps: int = 0
 
     def next_step(self) -> int:

@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from agent.build import Agent, build_agent
 from agent.context import AgentContext
 from agent.errors import AgentError, ErrorCode, UnavailableError
+from agent.fallbacks import chain_of
 from agent.meter import Meter
 from agent.models import RegistryModel
 from agent.run_context import CURRENT_RUN, Run, StepListener, is_cancelled
@@ -39,7 +40,7 @@ class AgentRunner:
         self._threads = ThreadPoolExecutor(MAX_TOOL_THREADS, thread_name_prefix="tool")
         self._specs = Specs(load_agents(settings), settings)
         self._models: dict[str, RegistryModel] = {}
-        self._built: dict[tuple[str, str], Agent] = {}
+        self._built: dict[tuple[str, ...], Agent] = {}
 
     async def prepare(self) -> dict[str, str | None]:
         """Imports and builds every agent: its name, and None or why it cannot run, for the operator: place, problem and
@@ -67,7 +68,7 @@ class AgentRunner:
     ) -> Answer:
         """Raises AgentError, or CancelledError when it was cancelled; nothing else."""
         try:
-            agent = self._agent(work.model, work.agent)
+            agent = self._agent(work.model, work.agent, work.avoid)
             run = Run(
                 meter=meter, on_step=on_step, call_limit=self._call_limit(work.agent), allowed=frozenset(agent.tools)
             )
@@ -92,13 +93,28 @@ class AgentRunner:
         await self._transport.aclose()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _agent(self, model_key: str, name: str) -> Agent:
-        """From the model's key and the agent's name, which stand for all that it is built from: they don't change."""
-        if (model_key, name) not in self._built:
+    def _agent(self, model_key: str, name: str, avoid: Sequence[str] = ()) -> Agent:
+        """From the agent's name and the models to call in turn, which stand for all that it is built from: they don't
+        change.
+        """
+        chain = chain_of(model_key, self._registry, avoid)
+        made = (name, *chain)
+        if made not in self._built:
             spec = self._specs.find(name)
-            model = self._model(model_key)
-            self._built[model_key, name] = build_agent(model, spec, self._specs.file, self._settings, self._threads)
-        return self._built[model_key, name]
+            model = self._model(chain[0])
+            self._built[made] = build_agent(
+                model, spec, self._specs.file, self._settings, self._threads, self._those_with_keys(chain[1:])
+            )
+        return self._built[made]
+
+    def _those_with_keys(self, chain: Sequence[str]) -> list[RegistryModel]:
+        models = []
+        for key in chain:
+            try:
+                models.append(self._model(key))
+            except AgentError as error:
+                logger.warning("The fallback %r cannot be used: %s", key, error.detail)
+        return models
 
     def _model(self, key: str) -> RegistryModel:
         if key not in self._models:

@@ -123,4 +123,5 @@ def work_of(claim: Claim, names: Mapping[str, Any]) -> AgentWork:
         session_id=claim.session_id,
         history=tuple(history),
         metadata={**own, **names},
+        avoid=tuple(claim.avoid),
     )
