@@ -24,6 +24,8 @@ COMMANDS = (
     ("ask", "submit a question, wait for the answer and print it"),
     ("tasks", "list tasks, by status, user, session, model, time"),
     ("why", "where a task's time went, and what it cost"),
+    ("pause", "accept tasks of a model or an agent, but do not start them"),
+    ("resume", "start them again; also ends a model's cooldown"),
     ("smoke", "check a running system from outside"),
     ("models", "the model registry: keys, prices, what is retired"),
     ("cost", "tokens and cost by user, model, agent or caller"),
