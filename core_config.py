@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     api_keys_file: Path | None = Field(None, description="File with one such entry a line, read again when it changes.")
     chat_timeout_seconds: float = Field(60, gt=0, description="How long `POST /chat` waits before it answers 504.")
     max_message_chars: int = Field(32_000, ge=1, description="Longest message that a task may have.")
+    max_input_bytes: int = Field(65_536, ge=2, description="Largest JSON that a task's `input` may be.")
     max_body_bytes: int = Field(262_144, ge=1024, description="Largest HTTP body that the gateway reads.")
     queue_max_depth: int = Field(
         100_000, ge=1, description="Most tasks that may wait; past it a submit answers 429 and writes nothing."
@@ -116,8 +117,8 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr | None = Field(
         None,
-        description="Database of the database tool, read only: sqlite:///file under the project or sqlite:////absolute "
-        "path. Everybody who may submit a task can read all of it.",
+        description="Database of the database tool, read only: sqlite:///file under the project, sqlite:////absolute "
+        "path or postgresql://user:password@host/name. Everybody who may submit a task can read what it can.",
     )
     database_timeout_seconds: float = Field(5, gt=0, description="Longest query of the database tool.")
     database_max_rows: int = Field(100, ge=1, description="Most rows that one query of the database tool answers.")

@@ -1,5 +1,6 @@
 """What the code of an agent ended with, as an Answer: a text, or data that JSON can hold."""
 
+import asyncio
 import json
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -8,6 +9,8 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from agent.errors import AgentError, ErrorCode
 from agent.final_text import final_text
+from agent.run_context import current_run
+from agent.schema_check import check
 from agent.work import Answer
 
 ANSWER_KEYS: Final = ("output", "answer")
@@ -56,3 +59,23 @@ def answer_of_state(state: Any, keys: Collection[str], model: str) -> Answer:
         if key in keys and state.get(key) is not None:
             return answer_of_value(state[key])
     return answer_of_value(dict(state))
+
+
+async def held_to(schema: Mapping[str, Any] | None, answer: Answer) -> Answer:
+    """The answer as the data that a task's `output_schema` asks for. There is no repair: code does not err in passing.
+
+    Raises AgentError (invalid_output), and keeps what was answered as the run's partial text.
+    """
+    if schema is None:
+        return answer
+    data, wrong = answer.data, None
+    if data is None:
+        try:
+            data = json.loads(answer.text)
+        except (ValueError, RecursionError):
+            wrong = "the answer is text and no JSON"
+    wrong = wrong or await asyncio.to_thread(check, data, schema)
+    if wrong is not None:
+        current_run().meter.partial = answer.text
+        raise AgentError(ErrorCode.INVALID_OUTPUT, f"The answer does not satisfy output_schema: {wrong}")
+    return Answer(json.dumps(data, ensure_ascii=False), data)

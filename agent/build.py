@@ -17,7 +17,7 @@ from langchain_core.tools import StructuredTool
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from agent.answers import answer_of_function, answer_of_state
+from agent.answers import answer_of_function, answer_of_state, held_to
 from agent.context import current_context
 from agent.errors import RefusedError, UnavailableError
 from agent.fallbacks import Fallbacks
@@ -28,6 +28,7 @@ from agent.middleware import Middleware, middleware_of
 from agent.models import RegistryModel
 from agent.specs import AgentSpec
 from agent.tool_edge import edged
+from agent.typed_output import RecentGraphs, TypedOutput, typed_answer
 from agent.work import AgentWork, Answer
 from agents_config import AgentsFile
 from core_config import Settings
@@ -61,19 +62,33 @@ class DescribedAgent:
         tools: Mapping[str, StructuredTool],
         middleware: list[Middleware],
         limit: int,
+        typed: RecentGraphs[Graph],
     ) -> None:
         self.model, self.tools = model, tools
-        self.graph: Graph = create_agent(
-            model, list(tools.values()), system_prompt=spec.config.prompt, middleware=middleware
-        )
+        self._spec, self._middleware, self._typed = spec, middleware, typed
+        fallbacks = [one for each in middleware if isinstance(each, Fallbacks) for one in each.keys]
+        self._built_from = (spec.name, model.key, *fallbacks)
         # Steps of the graph: more than the model calls allowed can ever need, so that their limit comes first.
-        self._recursion_limit = limit * (8 + 4 * len(middleware)) + 20
+        self._recursion_limit = limit * (12 + 4 * len(middleware)) + 20
+        self._untyped = self._graph()
 
     async def answer(self, work: AgentWork, config: RunnableConfig) -> Answer:
-        state = await self.graph.ainvoke(
+        graph, schema = self._untyped, work.output_schema
+        if schema is not None:
+            graph = self._typed.get(self._built_from, schema, lambda: self._graph(TypedOutput(schema)))
+        state = await graph.ainvoke(
             {"messages": messages_of(work)}, {**config, "recursion_limit": self._recursion_limit}
         )
-        return Answer(final_text(state["messages"][-1], work.model))
+        return Answer(final_text(state["messages"][-1], work.model)) if schema is None else typed_answer(state)
+
+    def _graph(self, typed: TypedOutput | None = None) -> Graph:
+        return create_agent(
+            self.model,
+            list(self.tools.values()),
+            system_prompt=self._spec.config.prompt,
+            middleware=[*self._middleware, *([typed] if typed else [])],
+            response_format=typed.strategy() if typed else None,
+        )
 
 
 class GraphAgent:
@@ -86,7 +101,7 @@ class GraphAgent:
 
     async def answer(self, work: AgentWork, config: RunnableConfig) -> Answer:
         state = await self.graph.ainvoke(self._input(work), config)
-        return answer_of_state(state, self._gives, work.model)
+        return await held_to(work.output_schema, answer_of_state(state, self._gives, work.model))
 
     def _input(self, work: AgentWork) -> dict[str, Any]:
         given = dict(work.input or {})
@@ -124,7 +139,7 @@ class FunctionAgent:
         value, error = await self._runnable.ainvoke(given, config)
         if error is not None:
             raise error
-        return answer_of_function(value)
+        return await held_to(work.output_schema, answer_of_function(value))
 
 
 def build_agent(
@@ -133,11 +148,11 @@ def build_agent(
     file: AgentsFile,
     settings: Settings,
     threads: Executor,
+    typed: RecentGraphs[Graph],
     fallbacks: Sequence[RegistryModel] = (),
 ) -> Agent:
-    """`fallbacks` are asked in turn when a call of `model` fails.
-
-    Raises UnavailableError when its code is none of the three kinds, or fails.
+    """`typed` keeps the graphs that are built for a task's output_schema, of all agents. `fallbacks` are asked in turn
+    when a call of `model` fails. Raises UnavailableError when the agent's code is none of the three kinds, or fails.
     """
     tools = {tool.name: edged(tool, seconds=settings.tool_timeout_seconds, threads=threads) for tool in spec.tools}
     about = file.where(spec.name, "middleware")
@@ -147,7 +162,7 @@ def build_agent(
     code, place = spec.code, f"{spec.where}: {spec.config.run}"
     if spec.config.run is None:
         limit = spec.config.max_iterations or settings.agent_max_iterations
-        return DescribedAgent(model, spec, tools, middleware, limit)
+        return DescribedAgent(model, spec, tools, middleware, limit, typed)
     if isinstance(code, StateGraph | CompiledStateGraph):
         _refuse_unused(spec, file, ("prompt", "middleware"), "a graph brings its own; a factory may ask for it")
         return GraphAgent(model, _compiled(code, place), tools)

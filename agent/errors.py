@@ -46,6 +46,7 @@ class ErrorCode(StrEnum):
     CONTEXT_TOO_LONG = "context_too_long", False, "The message and its history are too long for the model."
     EMPTY_ANSWER = "empty_answer", True, "The model ended without an answer."
     ANSWER_TRUNCATED = "answer_truncated", False, "The answer reached the limit of tokens and is cut off."
+    INVALID_OUTPUT = "invalid_output", False, "The answer does not satisfy the task's output_schema."
     AGENT_UNKNOWN = "agent_unknown", False, "No agent of that name is installed."
     AGENT_UNAVAILABLE = "agent_unavailable", True, "The agent cannot run on this worker, whose log says why."
     AGENT_FAILED = "agent_failed", False, "The agent's own code raised an exception, which the worker's log has."
@@ -145,7 +146,7 @@ def _words(body: str) -> str:
 
 def translate(error: BaseException, *, model: str, answered: bool) -> AgentError:
     """The AgentError of whatever a model call raised. `answered`: its HTTP answer came whole, with a 2xx status."""
-    chain = _chain(error)
+    chain = causes(error)
     for link in chain:
         if isinstance(link, AgentError):
             return link
@@ -180,7 +181,7 @@ class BrokenAnswerError(httpx.ReadError):
     """An answer that began and did not arrive whole."""
 
 
-def _chain(error: BaseException) -> list[BaseException]:
+def causes(error: BaseException) -> list[BaseException]:
     """The error and what it was raised from, outermost first."""
     chain: list[BaseException] = []
     link: BaseException | None = error

@@ -57,6 +57,7 @@ class Fallbacks(ModelFallbackMiddleware[Any, Any]):
 
     def __init__(self, models: Sequence[RegistryModel]) -> None:
         super().__init__(*models)
+        self.keys = [model.key for model in models]
 
     async def awrap_model_call(self, request: ModelRequest[Any], handler: Callable[..., Awaitable[Any]]) -> Any:
         """Raises the run's first failure in passing if there was one, for then another attempt may end better; else

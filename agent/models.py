@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.tool import tool_call
 from langchain_core.outputs import ChatResult
+from langchain_core.runnables import Runnable
 from pydantic import PrivateAttr
 
 from agent.errors import AgentError, ErrorCode, translate
@@ -15,6 +17,7 @@ from agent.meter import TokenUsage
 from agent.quiet_litellm import ChatLiteLLM, litellm
 from agent.run_context import StepEvent, current_run, cut, is_cancelled
 from agent.transport import EXCHANGE, Exchange, ProviderTransport, provider_client
+from agent.typed_output import as_sent
 from core_config import ModelConfig, Settings, api_key_of
 
 NO_KEY = "none-needed"
@@ -54,6 +57,10 @@ class RegistryModel(ChatLiteLLM):
     def key(self) -> str:
         """Its name in the registry."""
         return self._key
+
+    def bind_tools(self, tools: Sequence[Any], tool_choice: Any = None, **kwargs: Any) -> Runnable[Any, AIMessage]:
+        sent, choice = as_sent(tools, tool_choice)
+        return super().bind_tools(sent, choice, **kwargs)
 
     async def _agenerate(
         self,

@@ -8,15 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig
 
-from agent.build import Agent, build_agent
+from agent.build import Agent, Graph, build_agent
 from agent.context import AgentContext
 from agent.errors import AgentError, ErrorCode, UnavailableError
 from agent.fallbacks import chain_of
+from agent.mcp_tools import McpTools
 from agent.meter import Meter
 from agent.models import RegistryModel
 from agent.run_context import CURRENT_RUN, Run, StepListener, is_cancelled
 from agent.specs import Specs
 from agent.transport import ProviderTransport
+from agent.typed_output import RecentGraphs
 from agent.work import AgentWork, Answer
 from agents_config import is_import_path, load_agents
 from core_config import SIMULATOR, Settings, load_registry
@@ -38,14 +40,20 @@ class AgentRunner:
         self._registry = load_registry(settings)
         self._transport = ProviderTransport()
         self._threads = ThreadPoolExecutor(MAX_TOOL_THREADS, thread_name_prefix="tool")
-        self._specs = Specs(load_agents(settings), settings)
+        agents = load_agents(settings)
+        self._mcp = McpTools(agents.mcp)
+        self._mcp_starting = asyncio.Lock()
+        self._mcp_started = not agents.mcp
+        self._specs = Specs(agents, settings, self._mcp)
         self._models: dict[str, RegistryModel] = {}
         self._built: dict[tuple[str, ...], Agent] = {}
+        self._typed: RecentGraphs[Graph] = RecentGraphs()
 
     async def prepare(self) -> dict[str, str | None]:
         """Imports and builds every agent: its name, and None or why it cannot run, for the operator: place, problem and
         remedy. The others run. May be called again.
         """
+        await self._start_servers()
         problems: dict[str, str | None] = {}
         for name in self._specs.file.agents:
             try:
@@ -68,6 +76,7 @@ class AgentRunner:
     ) -> Answer:
         """Raises AgentError, or CancelledError when it was cancelled; nothing else."""
         try:
+            await self._start_servers()
             agent = self._agent(work.model, work.agent, work.avoid)
             run = Run(
                 meter=meter, on_step=on_step, call_limit=self._call_limit(work.agent), allowed=frozenset(agent.tools)
@@ -89,9 +98,18 @@ class AgentRunner:
             raise self._failure(work.agent, error) from error
 
     async def close(self) -> None:
-        """Closes the connections to the providers. A blocked tool's thread is left to end by itself."""
+        """Ends MCP servers and the connections to the providers. A blocked tool's thread is left to end by itself."""
+        await self._mcp.close()
         await self._transport.aclose()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _start_servers(self) -> None:
+        """The MCP servers, once: what is wrong with one then shows in the agents that name it."""
+        if not self._mcp_started:
+            async with self._mcp_starting:
+                if not self._mcp_started:
+                    await self._mcp.start()
+                    self._mcp_started = True
 
     def _agent(self, model_key: str, name: str, avoid: Sequence[str] = ()) -> Agent:
         """From the agent's name and the models to call in turn, which stand for all that it is built from: they don't
@@ -102,8 +120,9 @@ class AgentRunner:
         if made not in self._built:
             spec = self._specs.find(name)
             model = self._model(chain[0])
+            fallbacks = self._those_with_keys(chain[1:])
             self._built[made] = build_agent(
-                model, spec, self._specs.file, self._settings, self._threads, self._those_with_keys(chain[1:])
+                model, spec, self._specs.file, self._settings, self._threads, self._typed, fallbacks
             )
         return self._built[made]
 

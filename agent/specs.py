@@ -1,21 +1,20 @@
 """The agents that there are: what the agents file says of each, with its tools and its code found."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from langchain_core.tools import StructuredTool
 
 from agent.database_file import database_file
 from agent.errors import AgentError, ErrorCode, UnavailableError
 from agent.imports import add_to_path, imported
+from agent.mcp_tools import McpTools, McpUnavailableError
 from agent.own_tools import as_tool
 from agent.tools import calculator, database, fetch, get_time, search
+from agent.typed_output import OUTPUT_TOOL
 from agents_config import BUILTIN, BUILTIN_TOOLS, AgentConfig, AgentsFile, load_agents, mcp_reference
 from core_config import Settings
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,20 +30,12 @@ class AgentSpec:
     """Begins a problem with the agent's code."""
 
 
-class McpSource(Protocol):
-    """Where tools of MCP servers come from."""
-
-    def tools(self, reference: str) -> list[StructuredTool]:
-        """Those that `mcp:server` or `mcp:server/tool` names. Raises UnavailableError."""
-        ...
-
-
 class Specs:
     """Every agent of the agents file. One that has been found stays as it was found."""
 
-    def __init__(self, agents: AgentsFile, settings: Settings, mcp: McpSource | None = None) -> None:
+    def __init__(self, agents: AgentsFile, settings: Settings, mcp: McpTools | None = None) -> None:
         self.file = agents
-        self._mcp = mcp
+        self._mcp = mcp or McpTools({})
         self._builtin = builtin_tools(settings)
         self._found: dict[str, AgentSpec | UnavailableError] = {}
         add_to_path(agents.path)
@@ -77,6 +68,10 @@ class Specs:
         for reference in config.tools:
             where = self.file.where(name, "tools")
             for tool in self._named(reference, where):
+                if tool.name == OUTPUT_TOOL:
+                    raise UnavailableError(
+                        f"{where}: {reference} is called {OUTPUT_TOOL!r}, as answers are. Rename it."
+                    )
                 if tools.setdefault(tool.name, tool) is not tool:
                     raise UnavailableError(f"{where}: two of them are called {tool.name!r}. Rename one of them.")
         return tuple(tools.values())
@@ -89,13 +84,11 @@ class Specs:
                 setting = {"fetch": "FETCH_ENABLED=true", "database": "DATABASE_URL"}[reference]
                 raise UnavailableError(f"{where}: {reference!r} is switched off. Set {setting}, or take it out.")
             return self._builtin[reference]
-        if mcp_reference(reference):
-            if self._mcp is None:
-                raise UnavailableError(f"{where}: {reference!r} is there only while a runner runs.")
+        if (named := mcp_reference(reference)) is not None:
             try:
                 return self._mcp.tools(reference)
-            except UnavailableError as error:
-                raise UnavailableError(f"{where}: {error}") from error
+            except McpUnavailableError as error:
+                raise UnavailableError(f"{where}: {reference}: {self._mcp.problem(named[0]) or error}") from None
         return [as_tool(imported(reference, where), reference, where)]
 
 

@@ -17,10 +17,11 @@ from .problems import Problem
 from .running import gateway_of
 
 MAX_DEPTH = 32
-"""Nesting of a body; only `metadata` nests at all."""
+"""Nesting of a body; only `metadata`, `input` and `output_schema` nest at all."""
 DRAIN_BYTES = 8 * 1024 * 1024
 DRAIN_S = 2.0
 BOM = b"\xef\xbb\xbf"
+LONGEST_INTEGER = 20
 NUL = b"\\u0000"
 
 
@@ -31,18 +32,20 @@ class JsonRoute(APIRoute):
         handle = super().get_route_handler()
         if self.body_field is None:
             return handle
+        required = self.body_field.field_info.is_required()
 
         async def read_and_handle(request: Request) -> Response:
             json_request = JsonRequest(request.scope, request.receive)
-            await json_request.load(gateway_of(request).settings.max_body_bytes)
+            if required or _brings_body(request):
+                await json_request.load(gateway_of(request).settings.max_body_bytes)
             return await handle(json_request)
 
         return read_and_handle
 
 
 class JsonRequest(Request):
-    _raw: bytes
-    _value: Any
+    _raw = b""
+    _value: Any = None
 
     async def load(self, limit: int) -> None:
         """Reads at most `limit` bytes. Raises Problem: body_too_large, unsupported_media_type, invalid_json."""
@@ -99,6 +102,10 @@ class LingeringResponse(Response):
         await send({"type": "http.response.body", "body": b""})
 
 
+def _brings_body(request: Request) -> bool:
+    return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+
+
 def _demand_json(content_type: str) -> None:
     """JSON only: a web page can send other types across origins without asking first."""
     header = MimeHeader()
@@ -130,7 +137,7 @@ def parse(body: bytes) -> Any:
     if _depth_exceeds(value, MAX_DEPTH):
         raise _invalid_json(f"The body is nested deeper than {MAX_DEPTH} levels.")
     # orjson keeps the last of two equal names; this second look costs microseconds, and its depth is bounded by now
-    json.loads(body.removeprefix(BOM), object_pairs_hook=_once, parse_int=len, parse_float=len)
+    json.loads(body.removeprefix(BOM), object_pairs_hook=_once, parse_int=_whole, parse_float=len)
     if NUL in body and _holds_nul(value):
         raise _invalid_json("The body holds a NUL character (\\u0000), which no text here may.")
     return value
@@ -146,6 +153,12 @@ def _once(pairs: list[tuple[str, Any]]) -> None:
         if name in names:
             raise _invalid_json(f"The name {name[:50]!r} stands twice in one object; give it once.")
         names.add(name)
+
+
+def _whole(digits: str) -> None:
+    """orjson would make a float of a larger one, which is another number."""
+    if len(digits) > LONGEST_INTEGER or not -(2**63) <= int(digits) < 2**64:
+        raise _invalid_json(f"The integer {digits[:30]} takes more than 64 bits; send it as a text.")
 
 
 def _depth_exceeds(value: Any, most: int) -> bool:

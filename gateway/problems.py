@@ -42,6 +42,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "unauthorized": Kind(401, "No valid API key"),
     "forbidden_host": Kind(403, "Host not served"),
+    "admin_only": Kind(403, "For admins only"),
     "not_found": Kind(404, "No such route"),
     "task_not_found": Kind(404, "No such task"),
     "method_not_allowed": Kind(405, "Method not allowed"),
@@ -76,6 +77,7 @@ TASK_STATUSES: Mapping[ErrorCode, int] = {
     ErrorCode.CONTEXT_TOO_LONG: 502,
     ErrorCode.EMPTY_ANSWER: 502,
     ErrorCode.ANSWER_TRUNCATED: 502,
+    ErrorCode.INVALID_OUTPUT: 502,
     ErrorCode.AGENT_UNKNOWN: 500,
     ErrorCode.AGENT_UNAVAILABLE: 503,
     ErrorCode.AGENT_FAILED: 500,

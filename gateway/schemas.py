@@ -54,6 +54,7 @@ def _small(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 TaskStatus = Literal["pending", "running", "waiting", "success", "failed", "cancelled"]
+Message = Annotated[str, AfterValidator(_not_blank), Field(json_schema_extra={"minLength": 1, "pattern": r"\S"})]
 Name = Annotated[str, StringConstraints(max_length=LONGEST_NAME), AfterValidator(_printable)]
 Moment = Annotated[
     datetime,
@@ -67,14 +68,15 @@ Stamp = Annotated[
 ]
 
 
+def _given(name: str, kind: str) -> dict[str, Any]:
+    return {"required": [name], "properties": {name: {"type": kind}}}
+
+
 class Sent(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ChatBody(Sent):
-    message: Annotated[str, AfterValidator(_not_blank)] = Field(
-        description="What the agent should do.", json_schema_extra={"minLength": 1, "pattern": r"\S"}
-    )
+class Asked(Sent):
     session_id: Name | None = Field("default", description="Conversation; `default`, empty or null is none.")
     user_id: Name | None = Field(None, description="For whom; sessions and costs are kept apart by it.")
     model: Name | None = Field(
@@ -83,7 +85,25 @@ class ChatBody(Sent):
     agent: Name | None = Field(None, description="Name from `GET /agents`; unset, `default`.")
 
 
-class TaskBody(ChatBody):
+class ChatBody(Asked):
+    message: Message = Field(description="What the agent should do.")
+
+
+class TaskBody(Asked):
+    """Exactly one of `message` and `input`; submission.py says so to who gave both or neither."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [_given("message", "string"), _given("input", "object")]})
+
+    message: Message | None = Field(None, description="What the agent should do. This or `input`.")
+    input: dict[str, Any] | None = Field(
+        None,
+        description="What the agent should work on, as a JSON object; the model reads it as JSON. This or `message`.",
+    )
+    output_schema: dict[str, Any] | None = Field(
+        None,
+        description="JSON Schema of the answer (draft 2020-12, or the one that its `$schema` names). The task then has "
+        "the answer as `result_json`, which satisfies it, or fails as `invalid_output`. See docs/typed-work.md.",
+    )
     priority: int = Field(5, strict=True, ge=1, le=9, description="Each step doubles the share among your own tasks.")
     deadline_s: float | None = Field(
         None,
@@ -98,6 +118,10 @@ class TaskBody(ChatBody):
         default_factory=dict,
         description=f"Your own JSON object, given back as it is; {LONGEST_METADATA_BYTES} bytes at most.",
     )
+
+
+class ReplayBody(Sent):
+    model: Name | None = Field(None, description="Name from `GET /models`, for it to run on; unset, the task's own.")
 
 
 class WaitQuery(Sent):
@@ -119,6 +143,12 @@ class TaskAccepted(BaseModel):
 class CancelAnswer(BaseModel):
     task_id: str
     status: str = Field(description="`cancelled`, or `running`: it was asked to stop and does so shortly.")
+
+
+class ReplayAnswer(BaseModel):
+    task_id: str
+    status: TaskStatus = Field(description="`pending`; when asked again, what has become of it since.")
+    model: str
 
 
 class ChatAnswer(BaseModel):

@@ -11,12 +11,14 @@ import orjson
 from fastapi import Header
 
 from agents_config import DEFAULT_AGENT
+from core_config import Settings
 from monitoring import metrics
 from taskstore.errors import AgentUnavailable
 from taskstore.records import Kind, NewTask, Submitted
 
 from .agents import model_of, refusal
 from .auth import LOCAL, Caller
+from .output_schema import demand_schema
 from .problems import invalid
 from .running import Gateway
 from .schemas import ChatBody, TaskBody
@@ -51,18 +53,20 @@ IdempotencyKey = Annotated[
 
 
 async def submit(
-    gateway: Gateway, caller: Caller, body: ChatBody, kind: Kind, idempotency_key: str | None
+    gateway: Gateway, caller: Caller, body: ChatBody | TaskBody, kind: Kind, idempotency_key: str | None
 ) -> Submitted:
     """Raises Problem and what `TaskStore.submit` raises."""
-    _check_message(body.message, gateway.settings.max_message_chars)
+    typed = await _typed(body, gateway.settings) if isinstance(body, TaskBody) else {}
+    if body.message is not None:
+        _check_message(body.message, gateway.settings.max_message_chars)
     agent = DEFAULT_AGENT if body.agent is None else body.agent
     _check_known("agent", agent, gateway.agents, "unknown_agent")
     model = model_of(gateway, gateway.agents[agent]) if body.model is None else body.model
-    _check_known("model", model, gateway.models.registry, "unknown_model")
+    check_model(model, gateway)
     task = NewTask(
         task_id=secrets.token_hex(16),
         caller=caller.name,
-        message=body.message,
+        message=body.message or "",
         model=model,
         agent=agent,
         kind=kind,
@@ -72,6 +76,7 @@ async def submit(
         share=body.user_id if caller is LOCAL else None,
         idempotency_key=idempotency_key,
         body_sha256=_fingerprint(body, kind),
+        **typed,
         **(_timing(body) if isinstance(body, TaskBody) else {}),
     )
     try:
@@ -87,6 +92,26 @@ def _check_message(message: str, most: int) -> None:
     if len(message) > most:
         text = f"has {len(message)} characters; {most} are the most that a message may have"
         raise invalid([{"loc": ["body", "message"], "msg": text, "type": "string_too_long"}])
+
+
+def check_model(name: str, gateway: Gateway) -> None:
+    """Raises Problem unless the registry has a model of that name."""
+    _check_known("model", name, gateway.models.registry, "unknown_model")
+
+
+async def _typed(body: TaskBody, settings: Settings) -> dict[str, Any]:
+    """What a task has of work that is data. Raises Problem."""
+    if (body.message is None) == (body.input is None):
+        text = "give `message` or `input`, one of the two" + (
+            "; this has neither" if body.input is None else ", not both"
+        )
+        raise invalid([{"loc": ["body"], "msg": text, "type": "message_or_input"}])
+    if body.input is not None and (size := len(orjson.dumps(body.input))) > settings.max_input_bytes:
+        text = f"is {size} bytes of JSON; {settings.max_input_bytes} are the most that an input may be"
+        raise invalid([{"loc": ["body", "input"], "msg": text, "type": "input_too_large"}])
+    if body.output_schema is not None:
+        await demand_schema(body.output_schema)
+    return {"input": body.input, "output_schema": body.output_schema}
 
 
 def _check_known(field: str, name: str, known: Iterable[str], code: str) -> None:
@@ -114,7 +139,7 @@ def _timing(body: TaskBody) -> dict[str, Any]:
     }
 
 
-def _fingerprint(body: ChatBody, kind: Kind) -> str:
+def _fingerprint(body: ChatBody | TaskBody, kind: Kind) -> str:
     """Of what was asked, not of how it was spelled: spaces and the order of names make no other body."""
     given = body.model_dump(mode="json", exclude_unset=True)
     return hashlib.sha256(orjson.dumps([kind.value, given], option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -55,6 +55,9 @@ class TaskView(BaseModel):
     status: TaskStatus
     phase: Literal["retrying"] | None = Field(description="More on `pending`: an attempt failed, the next one comes.")
     result: str | None
+    result_json: Any = Field(
+        description="The answer as a JSON value, when the task has an `output_schema` or its agent answers with data."
+    )
     error: str | None
     error_code: str | None
     duration_ms: int | None = Field(description="Run of the last attempt.")
@@ -75,6 +78,8 @@ class TaskView(BaseModel):
     session_id: str | None
     user_id: str | None
     metadata: dict[str, Any]
+    input: dict[str, Any] | None = Field(description="As it was given; null when there was a `message`.")
+    output_schema: dict[str, Any] | None
     partial: str | None = Field(description="What a task that did not succeed had so far.")
     simulated: bool = Field(description="The answer is made up by the simulator.")
     steps: list[StepView] = Field(description="Model and tool calls of all attempts so far.")
@@ -88,6 +93,7 @@ class TaskView(BaseModel):
             status=wire_status(task.status),
             phase="retrying" if retrying else None,
             result=task.result,
+            result_json=task.result_json,
             error=task.error,
             error_code=task.error_code,
             duration_ms=task.duration_ms,
@@ -108,6 +114,8 @@ class TaskView(BaseModel):
             session_id=task.session_id,
             user_id=task.user_id,
             metadata=dict(task.metadata),
+            input=task.input,
+            output_schema=task.output_schema,
             partial=task.partial,
             simulated=simulated,
             steps=[StepView.of(step) for step in steps],

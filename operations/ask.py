@@ -1,10 +1,14 @@
 """Submits a question, waits for the answer and prints it; tokens, time and cost go to stderr.
 
+With --schema the answer is JSON that satisfies the JSON Schema. --input gives a JSON object in place of the question.
+
 Exit codes: 0 answered, 1 the task failed or could not be submitted.
 """
 
 import argparse
+import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from operations import terminal
@@ -15,7 +19,9 @@ FINAL = ("success", "failed", "cancelled")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("message", help="the question")
+    parser.add_argument("message", nargs="?", help="the question")
+    parser.add_argument("--input", metavar="JSON|@FILE", help="a JSON object in place of the question")
+    parser.add_argument("--schema", metavar="JSON|@FILE", help="JSON Schema that the answer has to satisfy")
     parser.add_argument("--model", help="a model of the registry in place of the active one (manage.py models)")
     parser.add_argument("--session", metavar="ID", help="a conversation that remembers what was said in it")
     parser.add_argument("--url", help="another gateway than this machine's")
@@ -23,7 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    body = {"message": arguments.message, "model": arguments.model, "session_id": arguments.session}
+    if (arguments.message is None) == (arguments.input is None):
+        raise CommandError("give a question or --input, one of the two.")
+    body = {
+        "message": arguments.message,
+        "input": _json("--input", arguments.input),
+        "output_schema": _json("--schema", arguments.schema),
+        "model": arguments.model,
+        "session_id": arguments.session,
+    }
     with Gateway(arguments.url, arguments.key) as gateway:
         task_id = gateway.json("POST", "/task", {key: value for key, value in body.items() if value is not None})[
             "task_id"
@@ -50,6 +64,17 @@ def follow(gateway: Gateway, task_id: str) -> dict[str, Any]:
         if said != told:
             told = said
             print(f"  {said} ...", file=sys.stderr, flush=True)
+
+
+def _json(option: str, given: str | None) -> Any:
+    if given is None:
+        return None
+    try:
+        return json.loads(Path(given[1:]).read_text(encoding="utf-8") if given.startswith("@") else given)
+    except OSError as error:
+        raise CommandError(f"cannot read {option} from {given[1:]}: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"{option} is no JSON ({error}). Write {option} '{{...}}' or {option} @FILE.") from None
 
 
 def _account(task: dict[str, Any]) -> str:

@@ -227,7 +227,7 @@ def _alone(var_dir: Path) -> bool:
             return True
 
 
-def main() -> int:
+def main(kind: type[Supervisor] = Supervisor) -> int:
     settings = configuration.load()
     os.chdir(settings.var_dir)  # so that the control socket's path is short, however long VAR_DIR is
     if not _alone(settings.var_dir):
@@ -244,7 +244,7 @@ def main() -> int:
         if left:
             log.warning("ended what a killed supervisor had left running: %s", ", ".join(left))
     runstate.forget(settings.var_dir)
-    supervisor = Supervisor(settings, os.environ[runstate.TOKEN_VARIABLE], reload="--reload" in sys.argv[1:])
+    supervisor = kind(settings, os.environ[runstate.TOKEN_VARIABLE], reload="--reload" in sys.argv[1:])
     return asyncio.run(supervisor.run())
 
 

@@ -137,6 +137,8 @@ def _ended(event: TaskEvent) -> str:
             return "lost its claim, to be run again (not charged)"
         case "retrying", _:
             return f"failed in passing ({why}), to be run again"
+        case "pending", "replayed":
+            return "replayed by an operator" + (f" on {event.model}" if event.model else "")
         case "pending", "released":
             return "given back by a worker that was stopping (not charged)"
         case "pending", "handed_on":

@@ -52,7 +52,7 @@ def account(history: TaskHistory) -> Iterator[str]:
         f"{record.status.value} after {_time(age)}" if record.is_final else f"{record.status.value}, {_time(age)} old"
     )
     yield f"Task {record.task_id}: {state}"
-    yield f"  {terminal.plain(record.message, 100)}"
+    yield f"  {terminal.plain(record.asked, 100)}"
     yield f"  {_about(history)}"
     if record.error:
         yield f"  {record.error_code}: {terminal.plain(record.error, 200)}"

@@ -30,6 +30,8 @@ class Claim:
     left_ms: int | None
     """Milliseconds until its deadline; a duration, so that no two machines' clocks are compared."""
     history: Sequence["Turn"] = ()
+    input: Mapping[str, Any] | None = None
+    output_schema: Mapping[str, Any] | None = None
     avoid: Sequence[str] = ()
     """Models of its chain that cool down: not to be called in this run."""
 
@@ -78,6 +80,8 @@ class Settlement:
     fence: int
     kind: SettleKind
     result: str | None = None
+    result_json: str | None = None
+    """The result as JSON text, of a run that ended with data."""
     partial: str | None = None
     error: str | None = None
     error_code: str | None = None
@@ -100,7 +104,7 @@ class Settlement:
         """The script's argument. Money travels as whole billionths of a dollar: sums of floats would drift."""
         data: dict[str, Any] = {
             name: _storable(getattr(self, name))
-            for name in ("result", "partial", "error", "error_code", "cause", "answered_by", "fault")
+            for name in ("result", "result_json", "partial", "error", "error_code", "cause", "answered_by", "fault")
             if getattr(self, name) is not None
         }
         data["delay_ms"] = self.delay_ms

@@ -20,6 +20,7 @@ class ErrorCode(StrEnum):
     CONTEXT_TOO_LONG = "context_too_long"
     EMPTY_ANSWER = "empty_answer"
     ANSWER_TRUNCATED = "answer_truncated"
+    INVALID_OUTPUT = "invalid_output"
     AGENT_UNKNOWN = "agent_unknown"
     AGENT_UNAVAILABLE = "agent_unavailable"
     AGENT_FAILED = "agent_failed"

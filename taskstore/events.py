@@ -27,6 +27,8 @@ class TaskEvent:
     cause: str | None = None
     error_code: str | None = None
     worker: str | None = None
+    model: str | None = None
+    """Of a replay: the model that it is to run on from here, if that is another."""
     held: Mapping[str, int] = field(default_factory=dict)
     """Of the wait before this run, the ms that each of these was the reason for: `limit` (the model's tasks at once),
     `rate` (its requests a minute), `cooldown` (of the model), `pause` (of the model or the agent).
@@ -60,6 +62,7 @@ def event_of(entry_id: str, flat: Sequence[str]) -> TaskEvent:
         cause=fields.get("cause") or None,
         error_code=fields.get("error_code") or None,
         worker=fields.get("worker") or None,
+        model=fields.get("model"),
         held=held_of(fields.get("held", "")),
         step=None if step is None else orjson.loads(step),
     )

@@ -1,6 +1,7 @@
 """What goes into the store and what comes out of it: plain, frozen values."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -49,7 +50,10 @@ class NewTask:
     task_id: str
     caller: str
     message: str
+    """Empty when `input` is given."""
     model: str
+    input: Mapping[str, Any] | None = None
+    output_schema: Mapping[str, Any] | None = None
     agent: str = "default"
     kind: Kind = Kind.BATCH
     user_id: str | None = None
@@ -69,6 +73,11 @@ class NewTask:
     def session(self) -> str:
         """The session's key under its caller: a hash of user_id and session_id, so that no two pairs meet."""
         return session_key(self.user_id, self.session_id)
+
+
+def json_text(value: Any) -> str:
+    """A JSON value as the record keeps it and people read it. Raises what json.dumps raises."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def session_key(user_id: str | None, session_id: str | None) -> str:
@@ -96,6 +105,9 @@ class TaskRecord:
     index: str
     """Where it stands: `ready:{lane}`, `scheduled`, `blocked:{session}`, `leases:{lane}`, `waiting`; '' when final."""
     message: str
+    """In a list its beginning, and of a task with an `input` that one's JSON text."""
+    input: Mapping[str, Any] | None
+    output_schema: Mapping[str, Any] | None
     model: str
     agent: str
     kind: Kind
@@ -121,6 +133,8 @@ class TaskRecord:
     cause: str | None
     """Why it is where it is: `worker_lost`, `lost_claim`, an error code, ..."""
     result: str | None
+    result_json: Any
+    """The result as a JSON value; None when it is none."""
     partial: str | None
     error: str | None
     error_code: str | None
@@ -135,6 +149,11 @@ class TaskRecord:
     """Those that it does not hold, for being too many or too large, or because Redis was away for long."""
     queue_position: int | None
     """How many tasks of its lane come first; None unless it is ready."""
+
+    @property
+    def asked(self) -> str:
+        """What the task is to work on, for people to read."""
+        return self.message if self.input is None else json_text(self.input)
 
     @property
     def is_final(self) -> bool:
@@ -152,6 +171,8 @@ class TaskRecord:
             status=Status(fields["status"]),
             index=fields.get("at", ""),
             message=fields["message"],
+            input=_json(fields.get("input")),
+            output_schema=_json(fields.get("output_schema")),
             model=fields["model"],
             agent=fields["agent"],
             kind=Kind(fields["kind"]),
@@ -175,6 +196,7 @@ class TaskRecord:
             worker=fields.get("worker") or None,
             cause=fields.get("cause") or None,
             result=fields.get("result"),
+            result_json=_json(fields.get("result_json")),
             partial=fields.get("partial"),
             error=fields.get("error"),
             error_code=fields.get("error_code"),
@@ -194,6 +216,10 @@ def _required_time(ms: str) -> datetime:
 
 def _time(ms: str | None) -> datetime | None:
     return None if ms in (None, "", "0") else _required_time(str(ms))
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
 
 
 def _number(text: str | None) -> int | None:

@@ -19,7 +19,18 @@ from .errors import AgentUnavailable, IdempotencyConflict, QueueFull, StoreError
 from .events import TaskHistory, event_of, held_of, moment
 from .keys import Keys
 from .listing import MOST_LOOKED_AT, Cursor, TaskFilter, TaskPage, bound_ms, page_of
-from .records import RECORD_VERSION, Cooling, Kind, NewTask, Overview, Submitted, TaskRecord, UsageRow, WorkerInfo
+from .records import (
+    RECORD_VERSION,
+    Cooling,
+    Kind,
+    NewTask,
+    Overview,
+    Submitted,
+    TaskRecord,
+    UsageRow,
+    WorkerInfo,
+    json_text,
+)
 from .scripts import Scripts
 from .states import Status
 from .steps import StepBatch
@@ -65,6 +76,10 @@ class TaskStore:
             "crashes": 0,
             "fence": 0,
         }
+        if task.input is not None:
+            fields["input"] = json_text(task.input)
+        if task.output_schema is not None:
+            fields["output_schema"] = json_text(task.output_schema)
         if task.user_id is not None:
             fields["user_id"] = task.user_id
         if task.session_id is not None:
@@ -127,9 +142,11 @@ class TaskStore:
         """Sends a waiting task on with a person's decision (JSON). Raises TaskNotFound, WrongStatus."""
         return _status_after(await self._scripts.run("decide", task_id, caller, decision))
 
-    async def replay(self, task_id: str, deadline_ms: int = 0) -> Status:
-        """Gives a failed task new attempts; its history stays. Raises TaskNotFound, WrongStatus."""
-        return _status_after(await self._scripts.run("replay", task_id, deadline_ms))
+    async def replay(self, task_id: str, deadline_ms: int = 0, *, model: str | None = None) -> Status:
+        """Gives a failed task new attempts, on `model` if one is named; its history stays. Sent again, it changes
+        nothing and answers the status of then. Raises TaskNotFound, WrongStatus.
+        """
+        return _status_after(await self._scripts.run("replay", task_id, deadline_ms, model or ""))
 
     # -- the worker's
 

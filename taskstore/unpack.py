@@ -1,5 +1,6 @@
 """Scripts' flat answers into values. The order of a claim's fields is claim.lua's `answer_of`."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ def record_of(task_id: str, position: str, flat: Sequence[str]) -> TaskRecord:
 
 def claim_of(fields: Sequence[Any]) -> Claim:
     (task_id, fence, attempt, crashes, retries, caller, model, agent, kind, message, user_id, session_id, metadata,
-     left, history, avoid) = fields  # fmt: skip
+     left, history, input_text, schema_text, avoid) = fields  # fmt: skip
     return Claim(
         task_id=task_id,
         fence=int(fence),
@@ -38,6 +39,8 @@ def claim_of(fields: Sequence[Any]) -> Claim:
         metadata=orjson.loads(metadata),
         left_ms=None if int(left) < 0 else int(left),
         history=[_turn(orjson.loads(turn)) for turn in history],
+        input=json.loads(input_text) if input_text else None,
+        output_schema=json.loads(schema_text) if schema_text else None,
         avoid=avoid.split(SEPARATOR) if avoid else (),
     )
 

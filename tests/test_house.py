@@ -6,7 +6,7 @@ import tomllib
 
 from core_config import ROOT, VERSION
 
-OURS = {"agent", "gateway", "loadtest", "monitoring", "operations", "taskstore", "worker"}
+OURS = {"agent", "gateway", "loadtest", "longhaul_testing", "monitoring", "operations", "taskstore", "worker"}
 
 
 def imported(path):

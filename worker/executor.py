@@ -124,4 +124,6 @@ def work_of(claim: Claim, names: Mapping[str, Any]) -> AgentWork:
         history=tuple(history),
         metadata={**own, **names},
         avoid=tuple(claim.avoid),
+        input=claim.input,
+        output_schema=claim.output_schema,
     )

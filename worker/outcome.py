@@ -2,13 +2,14 @@
 
 import random
 from dataclasses import dataclass, replace
+from typing import Any
 
 from agent.errors import AgentError
 from agent.meter import Meter
 from agent.work import Answer
 from taskstore.claims import SettleKind, Settlement
 from taskstore.error_codes import ErrorCode
-from taskstore.records import TokenUsage
+from taskstore.records import TokenUsage, json_text
 
 from .attempt import Attempt, Stop
 from .backoff import delay_ms
@@ -34,11 +35,8 @@ def settlement(attempt: Attempt, ending: Ending, meter: Meter, dice: random.Rand
     match ending:
         case Stop.LOST:
             return None
-        case Answer(text) if len(encoded(text)) > MAX_OUTPUT_BYTES:
-            error = f"The answer is larger than {MAX_OUTPUT_BYTES} bytes; `partial` holds its beginning."
-            return _settle(attempt, "fail", meter, code=ErrorCode.OUTPUT_TOO_LARGE, error=error, partial=text)
-        case Answer(text):
-            return _settle(attempt, "success", meter, result=text)
+        case Answer(text, data):
+            return _answered(attempt, text, data, meter)
         case Raised(AgentError(transient=True) as error):
             delay = delay_ms(error.code, attempt.claim.retries, error.retry_after, dice)
             settled = _settle(attempt, "retry", meter, code=error.code, error=error.detail, delay=delay)
@@ -48,15 +46,27 @@ def settlement(attempt: Attempt, ending: Ending, meter: Meter, dice: random.Rand
         case Raised():
             return _settle(attempt, "fail", meter, code=ErrorCode.INTERNAL, error=INTERNAL)
         case Stop.TIMEOUT:
-            error = f"The attempt ran into its time limit of {attempt.timeout_s:g} s."
-            return _settle(attempt, "fail", meter, code=ErrorCode.ATTEMPT_TIMEOUT, error=error)
+            said = f"The attempt ran into its time limit of {attempt.timeout_s:g} s."
+            return _settle(attempt, "fail", meter, code=ErrorCode.ATTEMPT_TIMEOUT, error=said)
         case Stop.DEADLINE:
-            error = "The task did not finish before its deadline."
-            return _settle(attempt, "fail", meter, code=ErrorCode.DEADLINE_EXCEEDED, error=error)
+            said = "The task did not finish before its deadline."
+            return _settle(attempt, "fail", meter, code=ErrorCode.DEADLINE_EXCEEDED, error=said)
         case Stop.CANCEL:
             return _settle(attempt, "cancelled", meter)
         case Stop.DRAIN:
             return _settle(attempt, "release", meter)
+
+
+def _answered(attempt: Attempt, text: str, data: Any, meter: Meter) -> Settlement:
+    try:
+        result_json = None if data is None else json_text(data)
+    except (TypeError, ValueError, RecursionError):  # of an agent that is somebody's own function
+        said = "The agent answered with data that is no JSON."
+        return _settle(attempt, "fail", meter, code=ErrorCode.INVALID_OUTPUT, error=said, partial=text)
+    if max(len(encoded(text)), len(encoded(result_json or ""))) > MAX_OUTPUT_BYTES:
+        said = f"The answer is larger than {MAX_OUTPUT_BYTES} bytes; `partial` holds its beginning."
+        return _settle(attempt, "fail", meter, code=ErrorCode.OUTPUT_TOO_LARGE, error=said, partial=text)
+    return _settle(attempt, "success", meter, result=text, result_json=result_json)
 
 
 def _with_fault(settled: Settlement, attempt: Attempt, error: AgentError) -> Settlement:
@@ -73,6 +83,7 @@ def _settle(
     meter: Meter,
     *,
     result: str | None = None,
+    result_json: str | None = None,
     code: str | None = None,
     error: str | None = None,
     partial: str | None = None,
@@ -84,6 +95,7 @@ def _settle(
         fence=attempt.claim.fence,
         kind=kind,
         result=None if result is None else clean(result),
+        result_json=None if result_json is None else clean(result_json),
         partial=None if result is not None or not unfinished else clean(unfinished[:MAX_PARTIAL_CHARS]),
         error=None if error is None else clean(error),
         error_code=None if code is None else str(code),

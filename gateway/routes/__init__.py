@@ -12,10 +12,23 @@ from . import (
     metrics_page,
     read_task,
     ready,
+    replay_task,
     submit_task,
 )
 
-ROUTES = (submit_task, read_task, chat, cancel_task, list_tasks, list_models, list_agents, health, ready, metrics_page)
+ROUTES = (
+    submit_task,
+    read_task,
+    chat,
+    cancel_task,
+    replay_task,
+    list_tasks,
+    list_models,
+    list_agents,
+    health,
+    ready,
+    metrics_page,
+)
 
 
 def add_routes(app: FastAPI) -> None:

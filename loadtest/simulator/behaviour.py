@@ -26,6 +26,15 @@ class Fault(StrEnum):
     SLOW_DRIP = "slow_drip"  # one byte at a time
 
 
+class Output(StrEnum):
+    """Ways to give an answer as data otherwise than was asked for."""
+
+    WRONG = "wrong"  # a required property is missing, or one is of a wrong type
+    TEXT = "text"  # the right JSON as text, and no call of the tool
+    FENCED = "fenced"  # the same in a fence, with words around it
+    PROSE = "prose"  # words, no JSON
+
+
 @dataclass(frozen=True, slots=True)
 class Behaviour:
     """Everything that may be asked for; the defaults are a quick, well-behaved model. Times are in seconds."""
@@ -42,6 +51,7 @@ class Behaviour:
     loop: bool = False
     tool_calls: int | None = None
     tokens: int | None = None
+    output: Output | None = None
     cached: int | None = None
     reasoning: int = 0
 
@@ -86,6 +96,12 @@ def _error_name(value: str) -> str:
     return value
 
 
+def _output(value: str) -> Output:
+    if value not in set(Output):
+        raise ValueError(f"one of {', '.join(Output)}")
+    return Output(value)
+
+
 _SECONDS = _number(0, 86_400)
 _VALUES: dict[str, Callable[[str], Any]] = {
     "delay": _SECONDS,
@@ -95,6 +111,7 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "retry_after": _SECONDS,
     "error": _error_name,
     "tool_calls": _integer(0, 1000),
+    "output": _output,
     "tokens": _integer(1, 500_000),
     "cached": _integer(0, 10_000_000),
     "reasoning": _integer(0, 10_000_000),

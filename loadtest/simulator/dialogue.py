@@ -9,11 +9,12 @@ from typing import Any
 import orjson
 
 from loadtest.simulator import phrases
-from loadtest.simulator.behaviour import Behaviour, without_directives
+from loadtest.simulator.behaviour import Behaviour, Output, without_directives
 from loadtest.simulator.conversation import Conversation
 from loadtest.simulator.intents import Kind, asks_to_recall, find_needs, is_chinese
 from loadtest.simulator.request import ChatRequest, Tool
 from loadtest.simulator.toolbox import arguments_for, sample_arguments, tool_for
+from loadtest.simulator.typed_reply import answer_data, as_text, output_tool
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,12 @@ class Reply:
 def reply_to(request: ChatRequest, conversation: Conversation, behaviour: Behaviour) -> Reply:
     question = without_directives(conversation.question)
     chinese = is_chinese(question)
-    results = conversation.results()
+    output_by = output_tool(request.tools)
+    results = [result for result in conversation.results() if output_by is None or result.tool != output_by.name]
     tools = [] if request.tool_choice == "none" else request.tools
     if request.tool_choice not in {"auto", "none", "required"}:
         tools = [tool for tool in tools if tool.name == request.tool_choice]
+    tools = [tool for tool in tools if tool is not output_by]
 
     missing: list[Kind] = []
     if behaviour.loop or behaviour.tool_calls is not None:
@@ -58,7 +61,14 @@ def reply_to(request: ChatRequest, conversation: Conversation, behaviour: Behavi
         sentences = [phrases.about_earlier(earlier, chinese=chinese)]
     if not sentences:
         sentences = [phrases.small_talk(question, chinese=chinese)]
-    return _say(("" if chinese else " ").join(sentences), chinese=chinese)
+    said = _say(("" if chinese else " ").join(sentences), chinese=chinese)
+    schema = request.response_schema if output_by is None else output_by.parameters
+    if schema is None or behaviour.output is Output.PROSE:
+        return said
+    data = answer_data(schema, said.text, results, behaviour.output)
+    if output_by is None or request.tool_choice == "none" or behaviour.output in {Output.TEXT, Output.FENCED}:
+        return Reply(as_text(data, behaviour.output))
+    return Reply(calls=(_call(output_by, data if isinstance(data, dict) else {}),))
 
 
 def _plan(question: str, tools: list[Tool]) -> tuple[list[tuple[Tool, dict[str, Any]]], list[Kind]]:

@@ -66,6 +66,7 @@ class ChatRequest:
     stream: bool
     include_usage: bool
     max_tokens: int | None
+    response_schema: dict[str, Any] | None  # of a final answer that has to be JSON; None when any text will do
     tools_text: str  # the offered tools as the prompt holds them, for counting
 
 
@@ -99,6 +100,7 @@ def parse_request(body: bytes) -> ChatRequest:
         stream=stream,
         include_usage=bool(options and options.get("include_usage")),
         max_tokens=_max_tokens(data),
+        response_schema=_response_schema(data.get("response_format")),
         tools_text=orjson.dumps(data["tools"]).decode() if tools else "",
     )
 
@@ -249,6 +251,31 @@ def _tool(raw: object, at: str) -> Tool:
     if not isinstance(parameters, dict):
         raise _wrong_type(f"{at}.function.parameters", "an object")
     return Tool(name, parameters)
+
+
+def _response_schema(raw: object) -> dict[str, Any] | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, dict):
+        raise _wrong_type("response_format", "an object")
+    match raw.get("type"):
+        case "text":
+            return None
+        case "json_object":
+            return {"type": "object", "properties": {"answer": {"type": "string"}}}
+        case "json_schema":
+            named = raw.get("json_schema")
+            schema = named.get("schema") if isinstance(named, dict) else None
+            if not isinstance(schema, dict):
+                raise _wrong_type("response_format.json_schema.schema", "an object")
+            return schema
+        case kind:
+            raise RefusedError(
+                f"Invalid value for 'response_format.type': {kind!r}. Supported values are: text, json_object, "
+                "json_schema.",
+                param="response_format.type",
+                code="invalid_value",
+            )
 
 
 def _tool_choice(raw: object, tools: list[Tool]) -> str:

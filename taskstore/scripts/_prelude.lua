@@ -210,7 +210,8 @@ local function end_turn(id, r, status, result)
     return
   end
   if status == 'success' then
-    local message = call('HGET', task_key(id), 'message')
+    local message, input = unpack(call('HMGET', task_key(id), 'message', 'input'))
+    if message == '' and input then message = input end
     call('RPUSH', session .. ':log', cjson.encode({ task = id, message = message, answer = result }))
     call('LTRIM', session .. ':log', -SESSION_TURNS, -1)
     call('HINCRBY', session, 'turns', 1)
@@ -233,11 +234,11 @@ end
 -- The caller stands in the member: when the record's own time to live comes first, its index entry must go all the same.
 local function gone_member(id, r) return id .. ' ' .. r.caller end
 
--- Ends a task. data: result, partial, error, error_code, cause, answered_by, simulated; dead = also a dead letter.
+-- Ends a task. data: result, result_json, partial, error, error_code, cause, answered_by, simulated; dead = also a dead letter.
 local function final(id, r, status, data)
   leave(id, r)
   local fields = { status = status, at = '', completed_at = now, cause = data.cause or data.error_code or '' }
-  for _, name in ipairs({ 'result', 'partial', 'error', 'error_code', 'answered_by' }) do
+  for _, name in ipairs({ 'result', 'result_json', 'partial', 'error', 'error_code', 'answered_by' }) do
     if data[name] then fields[name] = data[name] end
   end
   if data.simulated then fields.simulated = '1' end

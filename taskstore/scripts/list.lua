@@ -24,6 +24,8 @@ end
 local function summary_of(id)
   local values, flat = call('HMGET', task_key(id), unpack(SUMMARY)), {}
   for i, name in ipairs(SUMMARY) do
+    -- a task of an input has no message: its JSON text says what was asked
+    if name == 'message' and values[i] == '' then values[i] = call('HGET', task_key(id), 'input') or '' end
     if values[i] then
       flat[#flat + 1] = name
       flat[#flat + 1] = name == 'message' and beginning(values[i]) or values[i]

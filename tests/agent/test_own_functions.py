@@ -232,6 +232,31 @@ async def test_it_is_cancelled_and_a_thread_of_its_can_ask(bench: Bench, own_cod
     await eventually(mine.SEEN.is_set)
 
 
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+@pytest.mark.parametrize("value", ["{'n': 1}", "'{\"n\": 1}'"])
+async def test_its_answer_is_held_to_the_task_s_schema(bench: Bench, own_code: OwnCode, value: str) -> None:
+    own_code(ONE, mine=function(f"return {value}"))
+    assert await bench.answer("mine", output_schema=SCHEMA) == Answer('{"n": 1}', {"n": 1})
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"),
+    [("{'m': 1}", "'n' is a required property"), ("'one'", "the answer is text and no JSON"), ("'[1]'", "[1] is not")],
+)
+async def test_an_answer_that_its_schema_refuses_is_invalid_output(
+    bench: Bench, own_code: OwnCode, value: str, wrong: str
+) -> None:
+    own_code(ONE, mine=function(f"return {value}"))
+    with pytest.raises(AgentError) as caught:
+        await bench.answer("mine", output_schema=SCHEMA)
+    assert (caught.value.code, caught.value.transient) == ("invalid_output", False)
+    assert caught.value.detail.startswith("The answer does not satisfy output_schema: ")
+    assert wrong in caught.value.detail
+    assert bench.meter.partial
+
+
 async def test_a_data_answer_may_hold_what_pydantic_can_write(bench: Bench, own_code: OwnCode) -> None:
     own_code(ONE, mine=function("import datetime\nreturn {'day': datetime.date(2026, 11, 21), 'some': {1}}"))
     answer = await bench.answer("mine")

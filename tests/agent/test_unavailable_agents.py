@@ -141,6 +141,11 @@ BAD: dict[str, tuple[str, str, str]] = {
         ),
         "{tools}: two of them are called 'calculator'. Rename one of them.",
     ),
+    "the answers' name": (
+        TOOL,
+        "def final_answer(a: str) -> str:\n    '''Does.'''\ntool = final_answer",
+        "{tools}: mine:tool is called 'final_answer', as answers are. Rename it.",
+    ),
     "fetch is off": (
         '[agents.mine]\ntools = ["fetch"]\n',
         "",
@@ -206,7 +211,7 @@ async def test_the_log_has_the_traceback_and_who_asks_for_it(
     await runner.prepare()
     (record,) = [one for one in caplog.records if one.levelno == logging.ERROR]
     assert record.exc_info is not None
-    assert "in helper" in logging.Formatter().formatException(record.exc_info)  # type: ignore[arg-type]  # as logged
+    assert "in helper" in logging.Formatter().formatException(record.exc_info)
     with pytest.raises(AgentError):
         await bench.answer("mine")
     assert "The agent 'mine' was asked for and is unavailable: AGENTS_FILE" in caplog.text
@@ -222,7 +227,7 @@ async def test_what_is_prepared_is_used(bench: Bench, own_code: OwnCode, provide
     assert await runner.prepare() == {"default": None, "mine": None}
     assert await runner.prepare() == {"default": None, "mine": None}
     assert (await bench.answer("mine", {"n": 1})).data == {"n": 1}
-    import mine  # noqa: PLC0415  it was written by this test
+    import mine  # type: ignore[import-not-found]  # noqa: PLC0415  it was written by this test
 
     assert mine.CALLS == [1]
     assert provider.requests == []

@@ -22,6 +22,7 @@ SHOWN_BY = {
         "GATEWAY_HOST": "test_a_gateway_listens_where_it_is_told",
         "GATEWAY_PORT": "test_a_gateway_listens_where_it_is_told",
         "MAX_MESSAGE_CHARS": "test_a_message_may_be_as_long_as_the_setting_says",
+        "MAX_INPUT_BYTES": "test_an_input_may_be_as_large_as_the_setting_says",
         "LOG_LEVEL": "test_a_log_is_as_talkative_as_the_setting_says",
     },
     "tests/system/test_which_model.py": {

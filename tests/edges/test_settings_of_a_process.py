@@ -24,9 +24,10 @@ class Running:
     port: int
     log: Path
 
-    def submit(self, message: str) -> int:
+    def submit(self, message: str | None = None, **body: object) -> int:
         url = f"http://{self.host}:{self.port}/task"
-        return httpx.post(url, json={"message": message}, trust_env=False, timeout=20).status_code
+        body = body if message is None else {"message": message}
+        return httpx.post(url, json=body, trust_env=False, timeout=20).status_code
 
     def answers_at(self, host: str) -> bool:
         try:
@@ -39,9 +40,9 @@ class Running:
 def gateways(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Running]]:
     folder = tmp_path_factory.mktemp("gateways")
     settings = [
-        {"GATEWAY_HOST": "127.0.0.1", "MAX_MESSAGE_CHARS": "5", "LOG_LEVEL": "INFO"},
+        {"GATEWAY_HOST": "127.0.0.1", "MAX_MESSAGE_CHARS": "5", "MAX_INPUT_BYTES": "11", "LOG_LEVEL": "INFO"},
         {"GATEWAY_HOST": OTHER_LOOPBACK if can_bind(OTHER_LOOPBACK) else "127.0.0.1",
-         "MAX_MESSAGE_CHARS": "7", "LOG_LEVEL": "WARNING"},
+         "MAX_MESSAGE_CHARS": "7", "MAX_INPUT_BYTES": "13", "LOG_LEVEL": "WARNING"},
     ]  # fmt: skip
     running, processes = [], []
     try:
@@ -89,6 +90,12 @@ def test_a_message_may_be_as_long_as_the_setting_says(gateways: list[Running]) -
         [200, 422, 422, 422],
         [200, 200, 200, 422],
     ]
+
+
+def test_an_input_may_be_as_large_as_the_setting_says(gateways: list[Running]) -> None:
+    """MAX_INPUT_BYTES 11 and 13, of the compact JSON in UTF-8."""
+    inputs = [{"a": "é" * (length // 2)} for length in (2, 4, 6)]
+    assert [[one.submit(input=given) for given in inputs] for one in gateways] == [[200, 422, 422], [200, 200, 422]]
 
 
 def test_a_log_is_as_talkative_as_the_setting_says(gateways: list[Running]) -> None:

@@ -39,10 +39,11 @@ BODIES: list[tuple[str, bytes, int, str, str]] = [
     ("a list", b"[]", 422, "invalid_request", "must be a JSON object"),
     ("a text", b'"message"', 422, "invalid_request", "must be a JSON object"),
     ("null", b"null", 422, "invalid_request", "must be a JSON object"),
-    ("no message", b"{}", 422, "invalid_request", "message: is required"),
+    ("no message to chat", b"{}", 422, "invalid_request", "message: is required"),
     ("empty message", b'{"message": ""}', 422, "invalid_request", "message: is empty; say what the agent should do"),
     ("blank message", b'{"message": " \\n\\t\\u3000"}', 422, "invalid_request", "message: is empty"),
-    ("null message", b'{"message": null}', 422, "invalid_request", "message: must be a valid string"),
+    ("null message to chat", b'{"message": null}', 422, "invalid_request", "message: must be a valid string"),
+    ("a large integer", b'{"message": "m", "metadata": {"n": 18446744073709551616}}', 422, "invalid_json", "64 bits"),
     ("message of a wrong type", b'{"message": 42}', 422, "invalid_request", "message: must be a valid string"),
     ("unknown field", b'{"message": "m", "mesage": "m"}', 422, "invalid_request", "did you mean 'message'?"),
     ("far unknown field", b'{"message": "m", "zzz": 1}', 422, "invalid_request", "the fields are agent, deadline_s"),
@@ -115,6 +116,8 @@ async def test_bad_bodies(client: httpx.AsyncClient, store: TaskStore, settings:
     task_only = ("priority", "deadline", "run_at", "metadata", "far unknown")
     for name, body, status, code, phrase in BODIES:
         if path == "/chat" and any(word in name for word in task_only):
+            continue
+        if path == "/task" and "to chat" in name:
             continue
         try:
             helps(await client.post(path, content=body, headers=JSON), status, code, phrase)

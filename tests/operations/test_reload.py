@@ -1,9 +1,10 @@
 """`start --reload`: a change of the agents' code replaces the workers, and a broken one takes nothing down."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
+
+from operations import runstate
 
 from .conftest import Copy, until
 
@@ -13,6 +14,11 @@ AGENTS_FILE = '[agents.writer]\nprompt = "Write."\n'
 
 def pids(copy: Copy) -> dict[str, int]:
     return {record.name: record.pid for record in copy.state().processes if not record.retiring}
+
+
+def replaced(before: dict[str, int], after: dict[str, int]) -> set[str]:
+    assert before.keys() == after.keys()
+    return {name for name in before if before[name] != after[name]}
 
 
 def log_of(copy: Copy) -> str:
@@ -31,12 +37,14 @@ def edit(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def settles(copy: Copy, begin: Callable[[], object]) -> dict[str, int]:
-    """The processes after `begin` has had its effect: one more change was seen, and it worked out or not."""
-    ended = ("reload: worker-1: ", "ERROR reload: ")
-    before = sum(log_of(copy).count(words) for words in ended)
+WORKER, GATEWAY, FAILED = "reload: worker-1: replaced", "reload: gateway-1: replaced", "ERROR reload: "
+
+
+def settles(copy: Copy, ends_with: str, begin: Callable[[], object]) -> dict[str, int]:
+    """The processes after `begin` has had its effect, of which the log's last word is `ends_with`."""
+    before = log_of(copy).count(ends_with)
     begin()
-    until(lambda: sum(log_of(copy).count(words) for words in ended) > before, "a reload ends", 30)
+    until(lambda: log_of(copy).count(ends_with) > before, f"the log says {ends_with}", 60)
     until(lambda: not any(record.retiring for record in copy.state().processes), "the old ones have ended")
     return pids(copy)
 
@@ -59,14 +67,19 @@ def test_workers_follow_the_code_and_a_broken_one_leaves_what_runs(copy: Copy) -
     first = pids(copy)
 
     write_what_is_no_agents_code(copy)
-    after = settles(copy, lambda: edit(probe, FINE))
+    after = settles(copy, WORKER, lambda: edit(probe, FINE))
     assert changes(copy) == ["agent/probe.py"]
-    assert {name for name in first if after[name] != first[name]} == {"worker-1"}
+    assert replaced(first, after) == {"worker-1"}
     report = json.loads(copy.manage("status", "--json").stdout)
     assert {name: word["problem"] for name, word in report["agents"].items()} == {"default": None, "writer": None}
     assert (report["reload"], report["problems"]) == (True, [])
 
-    broken = settles(copy, lambda: edit(probe, "def broken(:\n"))
+    # code that keeps a worker from coming up; and the agents file, which concerns the gateways too, changes with it
+    def break_it() -> None:
+        edit(probe, "def broken(:\n")
+        edit(file, AGENTS_FILE + 'description = "Writes."\n')
+
+    broken = settles(copy, FAILED, break_it)
     assert broken == after
     status = copy.manage("status")
     assert status.returncode == 1
@@ -74,30 +87,23 @@ def test_workers_follow_the_code_and_a_broken_one_leaves_what_runs(copy: Copy) -
     assert "SyntaxError" in status.stdout
     assert copy.get("/ready").status_code == 200
 
-    mended = settles(copy, lambda: edit(probe, FINE.replace("None}", "'agents.toml, line 1: no pen. Buy one.'}")))
-    assert {name for name in first if mended[name] != broken[name]} == {"worker-1"}
+    mended = settles(
+        copy, GATEWAY, lambda: edit(probe, FINE.replace("None}", "'agents.toml, line 1: no pen. Buy one.'}"))
+    )
+    assert replaced(broken, mended) == {"worker-1", "gateway-1"}
+    assert log_of(copy).rindex(WORKER) < log_of(copy).rindex(GATEWAY), "no gateway offers what no worker has"
     status = copy.manage("status")
     assert status.returncode == 1
     assert [line for line in status.stdout.splitlines() if line.startswith("  !")] == [
         "  ! agent 'writer': agents.toml, line 1: no pen. Buy one."
     ]
 
-    assert settles(copy, lambda: edit(file, AGENTS_FILE + "promt = 3\n")) == mended
-    status = copy.manage("status")
-    assert f"AGENTS_FILE {file}, line 3, agent 'writer', promt: " in status.stdout
-    refused = copy.manage("restart")
-    assert (refused.returncode, "line 3, agent 'writer', promt" in refused.stderr) == (1, True)
-    assert pids(copy) == mended
-
-    # the whole file concerns the gateways too; their workers come first
-    settles(copy, lambda: edit(file, AGENTS_FILE + 'description = "Writes."\n'))
-    until(lambda: "reload: gateway-1: replaced" in log_of(copy), "the gateway is replaced")
-    both = pids(copy)
-    assert {name for name in first if both[name] != mended[name]} == {"worker-1", "gateway-1"}
-    assert copy.get("/ready").status_code == 200
+    assert settles(copy, FAILED, lambda: edit(file, AGENTS_FILE + "promt = 3\n")) == mended
+    assert copy.state().reload_failure.startswith(f"AGENTS_FILE {file}, line 3, agent 'writer', promt: ")
     assert all(record.restarts == 0 for record in copy.state().processes)
 
-    # a new folder, and a restart in between: it goes on following
+    # a restart in between, and a new folder: it goes on following
+    edit(file, AGENTS_FILE)
     done = copy.manage("restart")
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-2:] == [
@@ -105,14 +111,16 @@ def test_workers_follow_the_code_and_a_broken_one_leaves_what_runs(copy: Copy) -
         "  writer: agents.toml, line 1: no pen. Buy one.",
     ]
     assert copy.state().reload
-    restarted = pids(copy)
+    until(lambda: not copy.state().reload_failure, "the corrected file is taken over", 60)
+    before = pids(copy)
     (copy.folder / "team" / "tools").mkdir()
-    later = settles(copy, lambda: (copy.folder / "team" / "tools" / "count.py").write_text("x = 1\n"))
-    assert {name for name in first if later[name] != restarted[name]} == {"worker-1"}
+    later = settles(copy, WORKER, lambda: (copy.folder / "team" / "tools" / "count.py").write_text("x = 1\n"))
+    assert "worker-1" in replaced(before, later)
     assert changes(copy)[-1] == "team/tools/count.py"
 
+    left = copy.pids()
     assert copy.manage("stop").returncode == 0
-    assert not os.path.lexists(copy.var / "run.json")
+    assert all(map(runstate.has_ended, left))
 
 
 def test_a_copy_that_follows_nothing_says_so(running_copy: Copy) -> None:

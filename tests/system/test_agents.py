@@ -7,16 +7,20 @@ from tests.system.conftest import System
 
 
 @pytest.fixture(scope="module")
-def examples(tmp_path_factory):
+def started(tmp_path_factory):
     """The system with the shipped examples, and beside them one agent whose code cannot be imported."""
     system = System(tmp_path_factory.mktemp("examples"), AGENTS_FILE="examples/agents.toml", MAX_RETRIES="0")
     with (system.folder / "examples" / "agents.toml").open("a") as file:
         file.write('\n[agents.broken]\nrun = "no_such_module:build"\n')
     started = system.manage("start")
     assert started.returncode == 0, started.stdout + started.stderr
-    system.started = started
-    yield system
+    yield system, started.stderr
     system.end()
+
+
+@pytest.fixture
+def examples(started):
+    return started[0]
 
 
 def steps(task):
@@ -66,10 +70,22 @@ def test_a_plain_function_tells_its_steps(examples):
     assert "part 1 of 2" in examples.manage("why", task["task_id"]).stdout
 
 
-def test_where_one_agent_suffers_the_others_run(examples):
+def test_a_plain_function_takes_an_input_object_and_its_dict_is_the_task_s_data(examples):
+    submitted = examples.http.post("/task", json={"input": {"text": "Tea.", "sentences": 1}, "agent": "summary"})
+    task = examples.final(submitted.json()["task_id"])
+    assert task["status"] == "success", task
+    assert task["result_json"] == {"summary": task["steps"][-1]["result"], "parts": 1, "read": 1}
+    refused = examples.http.post("/task", json={"input": {"text": 3}, "agent": "summary"}).json()["task_id"]
+    ended = examples.final(refused)
+    assert (ended["status"], ended["error_code"]) == ("failed", "agent_refused")
+    assert ended["error"] == "The input has to be {'text': '...', 'sentences': 3}."
+
+
+def test_where_one_agent_suffers_the_others_run(started):
+    examples, warned = started
     place = f"AGENTS_FILE {examples.folder}/examples/agents.toml, line {lines() + 3}, agent 'broken', run"
     problem = f"{place}: there is no module 'no_such_module'. Put it beside the agents file, or install it."
-    assert problem in examples.started.stderr
+    assert problem in warned
     listed = {agent["name"]: agent for agent in examples.http.get("/agents").json()["agents"]}
     assert {name: agent["available"] for name, agent in listed.items()} == {
         "default": True, "shop": True, "research": True, "summary": True, "broken": False,
