@@ -14,7 +14,7 @@ local ALLOWED = {
 local INDEX_KINDS = { ready = true, scheduled = true, blocked = true, leases = true, waiting = true }
 
 -- Not by way of the indices: a task that stands in none of them is what matters most.
-local records, indices, streams = {}, {}, {}
+local records, indices, streams, progress = {}, {}, {}, {}
 local pattern = string.gsub(P, '[%*%?%[%]\\%^%-]', '\\%0') .. '*'
 local cursor = '0'
 repeat
@@ -25,6 +25,7 @@ repeat
     local kind = string.match(name, '^[^:]*')
     if kind == 'task' then records[string.sub(name, 6)] = true end
     if kind == 'events' then streams[string.sub(name, 8)] = true end
+    if kind == 'steps' then progress[string.sub(name, 7)] = true end
     if INDEX_KINDS[kind] then indices[name] = true end
   end
 until cursor == '0'
@@ -39,15 +40,29 @@ local function check_session(id, r, index)
   if holder and call('PTTL', session_key(r)) >= 0 then wrong('session of task', id, 'is held and would expire') end
 end
 
+-- A ready task stands in its lane, or beside it in its paused agent's, which claims only know from `aside`.
+local function check_ready(id, r)
+  local lane = lane_of(r)
+  if r.at == 'ready:' .. lane then return end
+  local member = table.concat({ r.kind, r.agent, r.model }, '\31')
+  if r.at ~= 'ready:' .. lane .. ':' .. r.agent then
+    wrong('ready task', id, 'stands in another lane,', r.at)
+  elseif call('SISMEMBER', P .. 'aside', member) == 0 then
+    wrong('ready task', id, 'stands aside where no claim looks,', r.at)
+  end
+end
+
 local function check_live(id, r)
   local index = string.match(r.at, '^[^:]*')
   if not has('live', id) then wrong(r.status, 'task', id, 'is not in live') end
   if has('gone', gone_member(id, r)) or has('dead', id) then wrong(r.status, 'task', id, 'is to be forgotten') end
   if call('PTTL', task_key(id)) >= 0 then wrong('live task', id, 'would expire') end
   if call('PTTL', P .. 'events:' .. id) >= 0 then wrong('events of live task', id, 'would expire') end
+  if call('PTTL', steps_key(id)) >= 0 then wrong('steps of live task', id, 'would expire') end
   if not (ALLOWED[r.status] or {})[index] then wrong(r.status, 'task', id, 'stands in', r.at) end
   if r.at ~= '' and not has(r.at, id) then wrong('task', id, 'is not in its index', r.at) end
   if r.session ~= '' then check_session(id, r, index) end
+  if index == 'ready' then check_ready(id, r) end
   if r.status == 'running' and r.settled >= r.fence then wrong('running task', id, 'was settled with its fence') end
 end
 
@@ -77,6 +92,8 @@ for _, id in ipairs(call('ZRANGE', P .. 'live', 0, -1)) do
   if not records[id] then wrong('live task', id, 'has no record') end
 end
 for name in pairs(indices) do
+  local lane = string.match(name, '^ready:(.*)$') or string.match(name, '^leases:(.*)$')
+  if lane and call('SISMEMBER', P .. 'lanes', lane) == 0 then wrong('index', name, 'is of a lane that no sweep knows') end
   for _, id in ipairs(call('ZRANGE', P .. name, 0, -1)) do
     local at = call('HGET', task_key(id), 'at')
     if at ~= name then wrong('index', name, 'holds', id, 'which stands in', at or 'no record') end
@@ -84,6 +101,22 @@ for name in pairs(indices) do
 end
 for id in pairs(streams) do
   if not records[id] and call('PTTL', P .. 'events:' .. id) < 0 then wrong('events of', id, 'outlive its record') end
+end
+for id in pairs(progress) do
+  local status = call('HGET', task_key(id), 'status')
+  if status == 'success' or status == 'cancelled' then wrong('steps of', status, 'task', id, 'are kept for nobody') end
+  if (not status or FINAL[status]) and call('PTTL', steps_key(id)) < 0 then
+    wrong('steps of', id, 'would never expire')
+  end
+end
+local flat = call('HGETALL', P .. 'gates')
+for i = 1, #flat, 2 do
+  local model, what = string.match(flat[i], '^(.*)|(%l+)$')
+  local text = flat[i + 1]
+  local good = what == 'faults' and string.match(text, '^%d+ %d+$')
+    or what == 'cooling' and gates.cooling(text).ends
+    or what == 'bucket' and string.match(text, '^%-?[%d.]+ %d+ [1-9]%d*$')
+  if not good then wrong('gate', flat[i], 'of model', model or '?', 'reads', text) end
 end
 for _, kind in ipairs({ 'i', 'b' }) do
   if call('LLEN', P .. 'bell:' .. kind) > 1 then wrong('bell', kind, 'holds more than one token') end
