@@ -53,7 +53,7 @@ class System:
         )
 
     def start(self) -> "System":
-        started = self.manage("start")
+        started = self.manage("start", "--wait", "180")
         assert started.returncode == 0, started.stdout + started.stderr
         return self
 
