@@ -11,11 +11,12 @@ from langchain_core.runnables import RunnableConfig
 from agent.build import Agent, Graph, build_agent
 from agent.context import AgentContext
 from agent.errors import AgentError, ErrorCode, UnavailableError
+from agent.imports import failed
 from agent.mcp_tools import McpTools
 from agent.meter import Meter
 from agent.models import RegistryModel
 from agent.run_context import CURRENT_RUN, Run, StepListener, is_cancelled
-from agent.specs import Specs
+from agent.specs import AgentSpec, Specs
 from agent.transport import ProviderTransport
 from agent.typed_output import RecentGraphs
 from agent.work import AgentWork, Answer
@@ -61,6 +62,8 @@ class AgentRunner:
                 problems[name] = str(error)
                 if error.__cause__ is not None:
                     logger.exception("The agent %r cannot be built", name, exc_info=error.__cause__)
+            except AgentError:
+                problems[name] = None  # no model to try it with has a key here, which is no fault of the agent's
             else:
                 problems[name] = None
         return problems
@@ -80,6 +83,8 @@ class AgentRunner:
             run = Run(
                 meter=meter, on_step=on_step, call_limit=self._call_limit(work.agent), allowed=frozenset(agent.tools)
             )
+            if work.durable is not None:
+                run.steps, run.ledger = (await work.durable.open()).steps, work.durable.ledger
             run.context = AgentContext(work, run, agent.model, agent.tools)
             token = CURRENT_RUN.set(run)
             try:
@@ -115,10 +120,17 @@ class AgentRunner:
         if (model_key, name) not in self._built:
             spec = self._specs.find(name)
             model = self._model(model_key)
-            self._built[model_key, name] = build_agent(
-                model, spec, self._specs.file, self._settings, self._threads, self._typed
-            )
+            self._built[model_key, name] = self._build(model, spec)
         return self._built[model_key, name]
+
+    def _build(self, model: RegistryModel, spec: AgentSpec) -> Agent:
+        try:
+            return build_agent(model, spec, self._specs.file, self._settings, self._threads, self._typed)
+        except (AgentError, UnavailableError):
+            raise
+        except Exception as error:  # LangChain's, of parts that do not go together
+            where = self._specs.file.where(spec.name, "run" if spec.config.run else "middleware")
+            raise failed(f"{where}:", "building the agent failed", error) from error
 
     def _model(self, key: str) -> RegistryModel:
         if key not in self._models:
