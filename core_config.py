@@ -96,6 +96,7 @@ class Settings(BaseSettings):
         "else the Simulator.",
     )
     models_file: Path | None = Field(None, description="TOML file that adds to the model registry or overrides it.")
+    agents_file: Path | None = Field(None, description="TOML file that names agents of your own and their tools.")
     agent_max_iterations: int = Field(10, ge=1, description="Model calls that one task may make.")
     max_tokens_per_request: int = Field(4000, ge=1, description="Most tokens that one model call may answer with.")
     model_timeout_seconds: float = Field(60, gt=0, description="Longest single model call, inside the attempt.")
@@ -116,8 +117,8 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr | None = Field(
         None,
-        description="Database of the database tool, read only: sqlite:///file under the project or sqlite:////absolute "
-        "path. Everybody who may submit a task can read all of it.",
+        description="Database of the database tool, read only: sqlite:///file under the project, sqlite:////absolute "
+        "path or postgresql://user:password@host/name. Everybody who may submit a task can read what it can.",
     )
     database_timeout_seconds: float = Field(5, gt=0, description="Longest query of the database tool.")
     database_max_rows: int = Field(100, ge=1, description="Most rows that one query of the database tool answers.")
@@ -143,7 +144,7 @@ class Settings(BaseSettings):
     var_dir: Path = Field(Path("var"), description="Where pid files, logs and the private Redis's data live.")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR.")
 
-    @field_validator("var_dir", "models_file", "api_keys_file")
+    @field_validator("var_dir", "models_file", "agents_file", "api_keys_file")
     @classmethod
     def _from_root(cls, path: Path | None) -> Path | None:
         """A relative path is relative to the project, so that it means the same from every directory."""
@@ -327,7 +328,7 @@ def _read_models_file(path: Path, shipped: dict[str, ModelConfig]) -> dict[str, 
     for name, fields in tables.items():
         if not isinstance(fields, dict):
             raise ConfigurationError(
-                f"{where}, line {_line_of(text, name)}: {name!r} stands outside a table. "
+                f"{where}, line {line_of(text, name)}: {name!r} stands outside a table. "
                 "Put a model's fields under its name: [My-Model]."
             )
         known = shipped[name].model_dump(exclude_unset=True) if name in shipped else {}
@@ -339,28 +340,41 @@ def _read_models_file(path: Path, shipped: dict[str, ModelConfig]) -> dict[str, 
             key = str(first["loc"][0]) if first["loc"] else ""
             problem = first["msg"].removeprefix("Value error, ")
             if first["type"] == "extra_forbidden":
-                problem = f"there is no such field; {_nearest(key, list(ModelConfig.model_fields))}"
-            line = _line_of(text, key, after=name) if key in fields else _line_of(text, name)
+                problem = f"there is no such field; {nearest(key, list(ModelConfig.model_fields))}"
+            line = line_of(text, name, key)
             raise ConfigurationError(f"{where}, line {line}, model {name!r}, {key or 'fields'}: {problem}.") from None
     return models
 
 
-def _line_of(text: str, key: str, after: str | None = None) -> int:
-    """The line that names `key`, at or after the one that names `after`; tomllib doesn't keep lines."""
-    start = _line_of(text, after) if after else 1
-    pattern = re.compile(rf"^\s*\[?\s*[\"']?{re.escape(key)}[\"']?\s*[\]=.]")
-    lines = text.splitlines()[start - 1 :]
-    return next((start + i for i, line in enumerate(lines) if pattern.match(line)), start)
+_KEY = r"""(?:[\w-]+|"(?:[^"\\]|\\.)*"|'[^']*')"""
+_KEYS = re.compile(rf"\s*(?P<table>\[{{0,2}})\s*(?P<keys>{_KEY}(?:\s*\.\s*{_KEY})*)\s*[]=]")
 
 
-def _nearest(name: str, known: list[str]) -> str:
+def line_of(text: str, *path: str) -> int:
+    """The line of a valid TOML `text` that names the last of `path` (tables, then a key), else the nearest that holds
+    it: tomllib keeps no lines.
+    """
+    best, depth = 1, 0
+    table: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if found := _KEYS.match(line):
+            named = [key.strip("\"'") for key in re.findall(_KEY, found["keys"])]
+            here = named if found["table"] else [*table, *named]
+            table = named if found["table"] else table
+            common = next(n for n in range(min(len(here), len(path)), -1, -1) if tuple(here[:n]) == path[:n])
+            if common > depth:
+                best, depth = number, common
+    return best
+
+
+def nearest(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name.lower(), [one.lower() for one in known], 1, 0.5)
     guess = next((one for one in known if near and one.lower() == near[0]), None)
     return (f"did you mean {guess!r}? " if guess else "") + f"Known: {', '.join(known)}"
 
 
 def _not_in(registry: dict[str, ModelConfig], name: str) -> str:
-    return f"which is no model of the registry; {_nearest(name, list(registry))}."
+    return f"which is no model of the registry; {nearest(name, list(registry))}."
 
 
 def resolve_active_model(settings: Settings | None = None) -> str:
@@ -396,13 +410,17 @@ _PLACEHOLDER = re.compile(
 )
 
 
+def variable(name: str) -> str:
+    """The value of any variable, from the environment first and `.env` second; empty when it is not set."""
+    value = os.environ.get(name, "").strip()
+    if not value and ENV_FILE.is_file():
+        value = (dotenv_values(ENV_FILE, encoding="utf-8").get(name) or "").strip()
+    return value
+
+
 def api_key_of(model: ModelConfig) -> str | None:
     """The key of a model, from the environment first and `.env` second; None when unset or a placeholder."""
-    if model.api_key_env is None:
-        return None
-    value = os.environ.get(model.api_key_env, "").strip()
-    if not value and ENV_FILE.is_file():
-        value = (dotenv_values(ENV_FILE, encoding="utf-8").get(model.api_key_env) or "").strip()
+    value = variable(model.api_key_env) if model.api_key_env else ""
     return None if not value or _PLACEHOLDER.fullmatch(value) else value
 
 

@@ -1,6 +1,9 @@
 """Why a run failed: a closed list of codes, and the one place that turns a provider's error into one of them.
 
     AgentError          what `AgentRunner.run` raises: code, a sentence for clients, transient or not
+        RefusedError    an agent's own code says that the task cannot be done
+        TryAgainError   an agent's own code says that another attempt may do it
+    UnavailableError    an agent cannot be built; for the operator
 
 A provider's error is told by its HTTP status and body, found in the chain of exceptions: by their class alone an
 empty account, blocked content and a retired model are all litellm's BadRequestError. What the provider wrote goes
@@ -45,6 +48,16 @@ class ErrorCode(StrEnum):
     ANSWER_TRUNCATED = "answer_truncated", False, "The answer reached the limit of tokens and is cut off."
     INVALID_OUTPUT = "invalid_output", False, "The answer does not satisfy the task's output_schema."
     AGENT_UNKNOWN = "agent_unknown", False, "No agent of that name is installed."
+    TOOL_OUTCOME_UNKNOWN = (
+        "tool_outcome_unknown",
+        False,
+        "A tool that may not run twice was cut off: it may have done it.",
+    )
+    AGENT_UNAVAILABLE = "agent_unavailable", True, "The agent cannot run on this worker, whose log says why."
+    AGENT_FAILED = "agent_failed", False, "The agent's own code raised an exception, which the worker's log has."
+    AGENT_REFUSED = "agent_refused", False, "The agent's own code refused the task, and says why."
+    AGENT_TRY_AGAIN = "agent_try_again", True, "The agent's own code asked for another attempt, and says why."
+    INVALID_AGENT_ANSWER = "invalid_agent_answer", False, "The agent's own code answered with no text and no JSON."
     INTERNAL = "internal", False, "The agent failed because of an error in Longhaul or in one of its tools."
 
 
@@ -58,6 +71,26 @@ class AgentError(Exception):
         self.retry_after = retry_after
         """Seconds that the provider asked to wait."""
         super().__init__(f"{self.code}: {self.detail}")
+
+
+class RefusedError(AgentError):
+    """For an agent's own code to raise: the task fails with `agent_refused`. The client reads `detail`."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(ErrorCode.AGENT_REFUSED, detail)
+
+
+class TryAgainError(AgentError):
+    """For an agent's own code to raise: the attempt fails with `agent_try_again` and the queue makes another, after
+    `retry_after` seconds if they are given. The client reads `detail` when the attempts are used up.
+    """
+
+    def __init__(self, detail: str, *, retry_after: float | None = None) -> None:
+        super().__init__(ErrorCode.AGENT_TRY_AGAIN, detail, retry_after=retry_after)
+
+
+class UnavailableError(Exception):
+    """An agent that cannot be built. The message is for the operator: place, problem and remedy."""
 
 
 # Told by the `code`, `type` and `message` of an error body. The first that fits counts.
@@ -118,7 +151,7 @@ def _words(body: str) -> str:
 
 def translate(error: BaseException, *, model: str, answered: bool) -> AgentError:
     """The AgentError of whatever a model call raised. `answered`: its HTTP answer came whole, with a 2xx status."""
-    chain = _chain(error)
+    chain = causes(error)
     for link in chain:
         if isinstance(link, AgentError):
             return link
@@ -153,7 +186,7 @@ class BrokenAnswerError(httpx.ReadError):
     """An answer that began and did not arrive whole."""
 
 
-def _chain(error: BaseException) -> list[BaseException]:
+def causes(error: BaseException) -> list[BaseException]:
     """The error and what it was raised from, outermost first."""
     chain: list[BaseException] = []
     link: BaseException | None = error

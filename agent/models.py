@@ -46,6 +46,7 @@ class RegistryModel(ChatLiteLLM):
             max_tokens=min(settings.max_tokens_per_request, config.max_tokens_limit),
             # A wait for each byte. The whole call is bounded in _agenerate, which a slow drip can't stretch.
             request_timeout=settings.model_timeout_seconds,
+            disable_streaming=True,  # code that asks for a stream gets one piece, which has passed the edge below
             # litellm's own retries; langchain-litellm's are out of the way in acompletion_with_retry.
             model_kwargs={**config.params, "max_retries": 0, "client": provider_client(transport)},
         )
@@ -116,6 +117,13 @@ class RegistryModel(ChatLiteLLM):
                     cost_usd=cost,
                 )
             )
+
+    def _generate(self, *_: Any, **__: Any) -> ChatResult:
+        """Blocking calls would pass by the edge, and wait in threads that asynchronous calls need to end."""
+        raise AgentError(
+            ErrorCode.AGENT_FAILED,
+            "The agent's own code calls its model in a blocking way; write `await model.ainvoke(...)` in an async def.",
+        )
 
     async def acompletion_with_retry(
         self,

@@ -11,15 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-MAX_SQL_CHARS: Final = 10_000
+from agent.read_only_query import MAX_COLUMNS, MAX_SQL_CHARS, QueryError, Rows, Table, checked
+
 MAX_VALUE_BYTES: Final = 250_000
 """Of any value, read or computed: a longer one ends the query."""
-MAX_COLUMNS: Final = 100
 LOCK_SECONDS: Final = 1.0
 """How long a query waits for a writer."""
 MAX_AT_ONCE: Final = 8
@@ -45,28 +44,9 @@ _STEPS_BETWEEN_LOOKS: Final = 1000
 _SLOTS: Final = threading.BoundedSemaphore(MAX_AT_ONCE)
 
 
-class QueryError(Exception):
-    """A query that was refused or failed, with a text that helps whoever wrote it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    columns: list[str]
-    rows: list[tuple[Any, ...]]
-    more: bool
-    """There were more rows than were asked for, or than fit."""
-
-
 def query(file: Path, sql: str, *, seconds: float, max_rows: int, max_bytes: int) -> Rows:
     """The first rows of one SELECT, at most `max_rows` of together about `max_bytes`. Blocks. Raises QueryError."""
-    if len(sql) > MAX_SQL_CHARS:
-        raise QueryError(f"The statement has {len(sql)} characters; at most {MAX_SQL_CHARS} are allowed.")
-    if "\x00" in sql:
-        raise QueryError("The statement holds a NUL character.")
-    try:
-        sql.encode()
-    except UnicodeEncodeError:
-        raise QueryError("The statement holds characters that are none.") from None
+    checked(sql)
     with _guarded(file, seconds) as connection:
         cursor = connection.execute(sql)
         if cursor.description is None:
@@ -80,13 +60,6 @@ def query(file: Path, sql: str, *, seconds: float, max_rows: int, max_bytes: int
                 return Rows(columns, rows, more=True)
             rows.append(row)
         return Rows(columns, rows, more=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    name: str
-    columns: list[str]
-    """Name and declared type of each."""
 
 
 def tables(file: Path, *, seconds: float) -> list[Table]:

@@ -6,12 +6,17 @@ and tool thread of the run, whatever LangChain puts between.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from agent.durable import ToolLedger
 from agent.meter import Meter, TokenUsage
+
+if TYPE_CHECKING:
+    from agent.context import AgentContext
 
 logger = logging.getLogger(__name__)
 
@@ -21,16 +26,16 @@ MAX_STEP_TEXT = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepEvent:
-    """A model or tool call begins or ends. What belongs to the end is None at the start."""
+    """A model or tool call or a step of the agent's own begins or ends. What belongs to the end is None before."""
 
-    kind: Literal["model", "tool"]
+    kind: Literal["model", "tool", "step"]
     phase: Literal["start", "end"]
     number: int
-    """Counts the run's steps from 1; the same at start and end."""
+    """Counts the steps from 1, on from those of an earlier attempt if its run goes on; the same at start and end."""
     name: str
-    """The model's registry key, or the tool's name."""
+    """The model's registry key, the tool's name, or what the agent's code calls its step."""
     arguments: str | None = None
-    """A tool's arguments as JSON, cut to MAX_STEP_TEXT."""
+    """As JSON, cut to MAX_STEP_TEXT."""
     result: str | None = None
     """The answer's text or the tool's result, cut to MAX_STEP_TEXT."""
     error: str | None = None
@@ -51,13 +56,26 @@ class Run:
     meter: Meter = field(default_factory=Meter)
     on_step: StepListener | None = None
     call_limit: int | None = None
-    """Model calls that the run may make."""
+    """Model calls that the task may make."""
+    allowed: frozenset[str] | None = None
+    """Names of the tools that the run's agent may call. None: whatever it has."""
+    context: "AgentContext | None" = None
+    """What the agent's own code is given."""
     model_calls: int = 0
+    """Those made: also by earlier attempts, if they were answered and the run goes on from there."""
     steps: int = 0
+    ledger: ToolLedger | None = None
+    """Where finished tool calls are kept; None keeps none."""
+    counts: Counter[str] = field(default_factory=Counter)
 
     def next_step(self) -> int:
         self.steps += 1
         return self.steps
+
+    def nth(self, call: str) -> int:
+        """How many times the run makes this call, now included."""
+        self.counts[call] += 1
+        return self.counts[call]
 
     def tell(self, event: StepEvent) -> None:
         """Hands the event on. A listener that raises costs the run nothing but a line in the log."""

@@ -1,34 +1,38 @@
 """Runs tasks' agents."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from agent.build import Graph, build_agent, recursion_limit
-from agent.errors import AgentError, ErrorCode
-from agent.final_text import final_text
+from agent.build import Agent, Graph, build_agent
+from agent.context import AgentContext
+from agent.errors import AgentError, ErrorCode, UnavailableError
+from agent.imports import failed
+from agent.mcp_tools import McpTools
 from agent.meter import Meter
 from agent.models import RegistryModel
 from agent.run_context import CURRENT_RUN, Run, StepListener, is_cancelled
-from agent.specs import spec_of
+from agent.specs import AgentSpec, Specs
 from agent.transport import ProviderTransport
-from agent.typed_output import RecentGraphs, json_text, typed_answer
+from agent.typed_output import RecentGraphs
 from agent.work import AgentWork, Answer
-from core_config import Settings, load_registry
+from agents_config import is_import_path, load_agents
+from core_config import SIMULATOR, Settings, load_registry
 
 MAX_TOOL_THREADS = 64
 """Blocking tools that run at once; they have threads of their own, so that hanging ones hold up no model call."""
 
+logger = logging.getLogger(__name__)
+
 
 class AgentRunner:
-    """Runs tasks' agents; builds each agent once per (model, tools, prompt) and reuses it.
+    """Runs tasks' agents; builds each agent once per model and reuses it.
 
-    One for a process, in one event loop. Raises ConfigurationError when the registry is wrong.
+    One for a process, in one event loop. Raises ConfigurationError when the registry or the agents file is wrong.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -36,8 +40,33 @@ class AgentRunner:
         self._registry = load_registry(settings)
         self._transport = ProviderTransport()
         self._threads = ThreadPoolExecutor(MAX_TOOL_THREADS, thread_name_prefix="tool")
-        self._graphs: dict[tuple[str, str], Graph] = {}
+        agents = load_agents(settings)
+        self._mcp = McpTools(agents.mcp)
+        self._mcp_starting = asyncio.Lock()
+        self._mcp_started = not agents.mcp
+        self._specs = Specs(agents, settings, self._mcp)
+        self._models: dict[str, RegistryModel] = {}
+        self._built: dict[tuple[str, str], Agent] = {}
         self._typed: RecentGraphs[Graph] = RecentGraphs()
+
+    async def prepare(self) -> dict[str, str | None]:
+        """Imports and builds every agent: its name, and None or why it cannot run, for the operator: place, problem and
+        remedy. The others run. May be called again.
+        """
+        await self._start_servers()
+        problems: dict[str, str | None] = {}
+        for name in self._specs.file.agents:
+            try:
+                self._agent(self._any_model(name), name)
+            except UnavailableError as error:
+                problems[name] = str(error)
+                if error.__cause__ is not None:
+                    logger.exception("The agent %r cannot be built", name, exc_info=error.__cause__)
+            except AgentError:
+                problems[name] = None  # no model to try it with has a key here, which is no fault of the agent's
+            else:
+                problems[name] = None
+        return problems
 
     async def run(
         self,
@@ -49,52 +78,103 @@ class AgentRunner:
     ) -> Answer:
         """Raises AgentError, or CancelledError when it was cancelled; nothing else."""
         try:
-            graph = self._graph(work.model, work.agent, work.output_schema)
-            token = CURRENT_RUN.set(Run(meter=meter, on_step=on_step, call_limit=self._settings.agent_max_iterations))
+            await self._start_servers()
+            agent = self._agent(work.model, work.agent)
+            run = Run(
+                meter=meter, on_step=on_step, call_limit=self._call_limit(work.agent), allowed=frozenset(agent.tools)
+            )
+            if work.durable is not None:
+                run.steps, run.ledger = (await work.durable.open()).steps, work.durable.ledger
+            run.context = AgentContext(work, run, agent.model, agent.tools)
+            token = CURRENT_RUN.set(run)
             try:
-                state = await graph.ainvoke({"messages": _messages(work)}, self._config(work, callbacks))
+                return await agent.answer(work, _config(work, callbacks))
             finally:
                 CURRENT_RUN.reset(token)
-            if work.output_schema is not None:
-                return typed_answer(state)
-            return Answer(final_text(state["messages"][-1], work.model))
         except AgentError:
             raise
+        except UnavailableError as error:
+            logger.warning("The agent %r was asked for and is unavailable: %s", work.agent, error)
+            raise AgentError(ErrorCode.AGENT_UNAVAILABLE) from error
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise
-            raise AgentError(ErrorCode.INTERNAL) from error
+            raise self._failure(work.agent, error) from error
 
     async def close(self) -> None:
-        """Closes the connections to the providers. A blocked tool's thread is left to end by itself."""
+        """Ends MCP servers and the connections to the providers. A blocked tool's thread is left to end by itself."""
+        await self._mcp.close()
         await self._transport.aclose()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _graph(self, model_key: str, agent: str, output_schema: Mapping[str, Any] | None = None) -> Graph:
-        """From the model's key and the agent's name, which stand for model, tools and prompt: they don't change."""
-        key = (model_key, agent)
-        if output_schema is not None:
-            return self._typed.get(key, output_schema, lambda: self._built(model_key, agent, output_schema))
-        if key not in self._graphs:
-            self._graphs[key] = self._built(model_key, agent)
-        return self._graphs[key]
+    async def _start_servers(self) -> None:
+        """The MCP servers, once: what is wrong with one then shows in the agents that name it."""
+        if not self._mcp_started:
+            async with self._mcp_starting:
+                if not self._mcp_started:
+                    await self._mcp.start()
+                    self._mcp_started = True
 
-    def _built(self, model_key: str, agent: str, output_schema: Mapping[str, Any] | None = None) -> Graph:
-        config = self._registry.get(model_key)
-        if config is None:
-            raise AgentError(ErrorCode.MODEL_UNAVAILABLE, f"The registry has no model {model_key[:60]!r}.")
-        model = RegistryModel.of(model_key, config, self._settings, self._transport)
-        return build_agent(model, spec_of(agent, self._settings), self._settings, self._threads, output_schema)
+    def _agent(self, model_key: str, name: str) -> Agent:
+        """From the model's key and the agent's name, which stand for all that it is built from: they don't change."""
+        if (model_key, name) not in self._built:
+            spec = self._specs.find(name)
+            model = self._model(model_key)
+            self._built[model_key, name] = self._build(model, spec)
+        return self._built[model_key, name]
 
-    def _config(self, work: AgentWork, callbacks: Sequence[BaseCallbackHandler]) -> RunnableConfig:
-        return {
-            "run_name": work.agent,
-            "recursion_limit": recursion_limit(self._settings),
-            "callbacks": list(callbacks),
-            "metadata": dict(work.metadata),
-        }
+    def _build(self, model: RegistryModel, spec: AgentSpec) -> Agent:
+        try:
+            return build_agent(model, spec, self._specs.file, self._settings, self._threads, self._typed)
+        except (AgentError, UnavailableError):
+            raise
+        except Exception as error:  # LangChain's, of parts that do not go together
+            where = self._specs.file.where(spec.name, "run" if spec.config.run else "middleware")
+            raise failed(f"{where}:", "building the agent failed", error) from error
+
+    def _model(self, key: str) -> RegistryModel:
+        if key not in self._models:
+            config = self._registry.get(key)
+            if config is None:
+                raise AgentError(ErrorCode.MODEL_UNAVAILABLE, f"The registry has no model {key[:60]!r}.")
+            self._models[key] = RegistryModel.of(key, config, self._settings, self._transport)
+        return self._models[key]
+
+    def _any_model(self, agent: str) -> str:
+        """A model to try an agent with: its own if its key is set here, which is no fault of the agent's."""
+        for key in (self._specs.file.agents[agent].model, self._settings.active_model_key):
+            if key is None:
+                continue
+            try:
+                self._model(key)
+            except AgentError:
+                continue
+            return key
+        return SIMULATOR
+
+    def _call_limit(self, agent: str) -> int:
+        return self._specs.file.agents[agent].max_iterations or self._settings.agent_max_iterations
+
+    def _failure(self, agent: str, error: BaseException) -> AgentError:
+        """Of what an agent raised that says nothing of itself. Its text stays in the log: it may hold anything."""
+        raised = list(_leaves(error))
+        told = [one for one in raised if isinstance(one, AgentError)]
+        if len(told) == len(raised):  # a group, of branches that ran at once
+            return min(told, key=lambda one: one.transient)
+        config = self._specs.file.agents[agent]
+        if config.run is None and not any(is_import_path(one.use) for one in config.middleware):
+            return AgentError(ErrorCode.INTERNAL)
+        kinds = sorted({type(one).__name__ for one in raised if not isinstance(one, AgentError)})
+        return AgentError(ErrorCode.AGENT_FAILED, f"The agent's own code failed ({', '.join(kinds)}).")
 
 
-def _messages(work: AgentWork) -> list[BaseMessage]:
-    earlier = [HumanMessage(turn.text) if turn.role == "user" else AIMessage(turn.text) for turn in work.history]
-    return [*earlier, HumanMessage(work.message if work.input is None else json_text(work.input))]
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _leaves(one)
+    else:
+        yield error
+
+
+def _config(work: AgentWork, callbacks: Sequence[BaseCallbackHandler]) -> RunnableConfig:
+    return {"run_name": work.agent, "callbacks": list(callbacks), "metadata": dict(work.metadata)}

@@ -70,10 +70,12 @@ class ProviderTransport(httpx.AsyncBaseTransport):
         return self._proxied[proxy]
 
     async def aclose(self) -> None:
-        await self._straight.aclose()
-        for transport in self._proxied.values():
-            await transport.aclose()
+        # taken out before the first wait: litellm closes its client too when it lets go of it, at any such moment
+        proxied = list(self._proxied.values())
         self._proxied.clear()
+        await self._straight.aclose()
+        for transport in proxied:
+            await transport.aclose()
 
 
 class _WatchedAnswer(httpx.AsyncByteStream):

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from agent.durable import Durable
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
@@ -15,7 +17,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentWork:
-    """One attempt's input. `model` is a key of the registry, `agent` a key of agent.specs.AGENTS."""
+    """One attempt's input. `model` is a key of the registry, `agent` a name in the agents file."""
 
     task_id: str
     message: str
@@ -30,6 +32,10 @@ class AgentWork:
     """The task's JSON object, in the place of a message."""
     output_schema: Mapping[str, Any] | None = None
     """JSON Schema that the answer's `data` must satisfy."""
+    durable: Durable | None = field(default=None, compare=False)
+    """Where the run's steps are kept, and what earlier attempts got done. None keeps nothing."""
+    seconds_left: float | None = None
+    """Time that the attempt has. None: as long as it takes."""
 
 
 @dataclass(frozen=True, slots=True)

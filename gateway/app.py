@@ -2,11 +2,12 @@
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 
+from agents_config import AgentConfig, load_agents
 from core_config import VERSION, ConfigurationError, Settings
 from monitoring import metrics
 from taskstore.connection import connect
@@ -31,12 +32,12 @@ def create_app(settings: Settings) -> FastAPI:
     """Raises ConfigurationError when it may not serve like this."""
     refuse_open_door(settings, settings.gateway_host)
     keys = KeyRing(settings) if settings.has_api_keys else None
-    models = models_of(settings)
+    models, agents = models_of(settings), load_agents(settings).agents
     app = FastAPI(
         title="Longhaul",
         version=VERSION,
         description="LLM agents as queued work. Errors are problems (RFC 9457) with a stable `code`.",
-        lifespan=lambda app: _running(app, settings, models),
+        lifespan=lambda app: _running(app, settings, models, agents),
         docs_url="/docs" if keys is None else None,  # a browser cannot send a key
         redoc_url=None,
         redirect_slashes=False,
@@ -63,11 +64,13 @@ def refuse_open_door(settings: Settings, host: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _running(app: FastAPI, settings: Settings, models: Models) -> AsyncIterator[None]:
+async def _running(
+    app: FastAPI, settings: Settings, models: Models, agents: Mapping[str, AgentConfig]
+) -> AsyncIterator[None]:
     redis = connect(settings.redis_address)
     listening = connect(settings.redis_address, blocking=True)
     watcher = Watcher(listening, settings)
-    app.state.gateway = Gateway(settings, models, TaskStore(redis, settings), watcher)
+    app.state.gateway = Gateway(settings, models, agents, TaskStore(redis, settings), watcher)
     if settings.gateway_processes > 1 and not metrics.counts_are_shared():
         log.warning("metrics_not_shared", extra={"remedy": f"set {metrics.MULTIPROC_DIR} to a directory"})
     await watcher.start()

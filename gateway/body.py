@@ -32,18 +32,20 @@ class JsonRoute(APIRoute):
         handle = super().get_route_handler()
         if self.body_field is None:
             return handle
+        required = self.body_field.field_info.is_required()
 
         async def read_and_handle(request: Request) -> Response:
             json_request = JsonRequest(request.scope, request.receive)
-            await json_request.load(gateway_of(request).settings.max_body_bytes)
+            if required or _brings_body(request):
+                await json_request.load(gateway_of(request).settings.max_body_bytes)
             return await handle(json_request)
 
         return read_and_handle
 
 
 class JsonRequest(Request):
-    _raw: bytes
-    _value: Any
+    _raw = b""
+    _value: Any = None
 
     async def load(self, limit: int) -> None:
         """Reads at most `limit` bytes. Raises Problem: body_too_large, unsupported_media_type, invalid_json."""
@@ -98,6 +100,10 @@ class LingeringResponse(Response):
                     if message["type"] != "http.request" or not message.get("more_body", False):
                         break
         await send({"type": "http.response.body", "body": b""})
+
+
+def _brings_body(request: Request) -> bool:
+    return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
 
 
 def _demand_json(content_type: str) -> None:

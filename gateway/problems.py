@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from taskstore.error_codes import ErrorCode
 from taskstore.errors import (
+    AgentUnavailable,
     IdempotencyConflict,
     QueueFull,
     StorageFull,
@@ -27,6 +28,9 @@ from taskstore.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 QUEUE_FULL_RETRY_AFTER_S = 5
+AGENT_RETRY_AFTER_S = 30
+"""Somebody has to mend it, or its workers are being replaced."""
+AGENT_PUBLIC_PROBLEM = "It cannot be run at present. Who operates this system sees why: manage.py status."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "unauthorized": Kind(401, "No valid API key"),
     "forbidden_host": Kind(403, "Host not served"),
+    "admin_only": Kind(403, "For admins only"),
     "not_found": Kind(404, "No such route"),
     "task_not_found": Kind(404, "No such task"),
     "method_not_allowed": Kind(405, "Method not allowed"),
@@ -53,6 +58,7 @@ KINDS: Mapping[str, Kind] = {
     "internal": Kind(500, "Internal error"),
     "store_unavailable": Kind(503, "Task store unavailable"),
     "storage_full": Kind(503, "Task store full"),
+    "agent_unavailable": Kind(503, "Agent unavailable"),
     "shutting_down": Kind(503, "Gateway is shutting down"),
     "chat_timeout": Kind(504, "The answer takes longer than this call waits"),
 }
@@ -73,6 +79,11 @@ TASK_STATUSES: Mapping[ErrorCode, int] = {
     ErrorCode.ANSWER_TRUNCATED: 502,
     ErrorCode.INVALID_OUTPUT: 502,
     ErrorCode.AGENT_UNKNOWN: 500,
+    ErrorCode.AGENT_UNAVAILABLE: 503,
+    ErrorCode.AGENT_FAILED: 500,
+    ErrorCode.AGENT_REFUSED: 500,
+    ErrorCode.AGENT_TRY_AGAIN: 500,
+    ErrorCode.INVALID_AGENT_ANSWER: 500,
     ErrorCode.OUTPUT_TOO_LARGE: 500,
     ErrorCode.INTERNAL: 500,
     ErrorCode.ATTEMPT_TIMEOUT: 504,
@@ -81,7 +92,7 @@ TASK_STATUSES: Mapping[ErrorCode, int] = {
     ErrorCode.CANCELLED: 409,
 }
 """What `POST /chat` answers when its task did not succeed; the problem's code is then the task's `error_code`. 502 is
-the model's side, 504 a time that ran out, 500 ours."""
+the model's side, 504 a time that ran out, 503 as at the submit, 500 ours."""
 
 
 class Problem(Exception):  # noqa: N818  it is an answer, named as RFC 9457 names it
@@ -135,6 +146,12 @@ def problem_of(error: Exception) -> Problem | None:
                 "queue_full",
                 f"{error.depth} tasks wait already, the most that this queue takes. Nothing was written; try later.",
                 headers={"Retry-After": str(QUEUE_FULL_RETRY_AFTER_S)},
+            )
+        case AgentUnavailable():
+            return Problem(
+                "agent_unavailable",
+                f"The agent {error.agent!r} is not available. {AGENT_PUBLIC_PROBLEM} Nothing was written; try later.",
+                headers={"Retry-After": str(AGENT_RETRY_AFTER_S)},
             )
         case IdempotencyConflict():
             return Problem(

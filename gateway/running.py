@@ -1,10 +1,12 @@
 """What a running gateway holds: made by the lifespan, read by the routes."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from agents_config import AgentConfig
 from core_config import Settings
 from taskstore.store import TaskStore
 from taskstore.watch import Watcher
@@ -17,6 +19,7 @@ from .models import Models
 class Gateway:
     settings: Settings
     models: Models
+    agents: Mapping[str, AgentConfig]
     store: TaskStore
     watcher: Watcher
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -79,8 +79,10 @@ class Sent(BaseModel):
 class Asked(Sent):
     session_id: Name | None = Field("default", description="Conversation; `default`, empty or null is none.")
     user_id: Name | None = Field(None, description="For whom; sessions and costs are kept apart by it.")
-    model: Name | None = Field(None, description="Name from `GET /models`; unset, the active one.")
-    agent: Name | None = Field(None, description="Which agent runs it; unset, `default`.")
+    model: Name | None = Field(
+        None, description="Name from `GET /models`; unset, its agent's, and if that has none the active one."
+    )
+    agent: Name | None = Field(None, description="Name from `GET /agents`; unset, `default`.")
 
 
 class ChatBody(Asked):
@@ -118,6 +120,10 @@ class TaskBody(Asked):
     )
 
 
+class ReplayBody(Sent):
+    model: Name | None = Field(None, description="Name from `GET /models`, for it to run on; unset, the task's own.")
+
+
 class WaitQuery(Sent):
     wait: float = Field(
         0,
@@ -137,6 +143,12 @@ class TaskAccepted(BaseModel):
 class CancelAnswer(BaseModel):
     task_id: str
     status: str = Field(description="`cancelled`, or `running`: it was asked to stop and does so shortly.")
+
+
+class ReplayAnswer(BaseModel):
+    task_id: str
+    status: TaskStatus = Field(description="`pending`; when asked again, what has become of it since.")
+    model: str
 
 
 class ChatAnswer(BaseModel):
@@ -161,6 +173,18 @@ class ModelView(BaseModel):
 
 class ModelList(BaseModel):
     models: list[ModelView]
+
+
+class AgentView(BaseModel):
+    name: str
+    description: str
+    model: str = Field(description="Of its tasks that name none.")
+    available: bool | None = Field(description="Whether the workers can run it; null before any worker has started.")
+    problem: str | None = Field(description="Why it is not available. The whole reason is an admin's to read.")
+
+
+class AgentList(BaseModel):
+    agents: list[AgentView]
 
 
 class Health(BaseModel):

@@ -10,17 +10,18 @@ from typing import Annotated, Any
 import orjson
 from fastapi import Header
 
+from agents_config import DEFAULT_AGENT
 from core_config import Settings
 from monitoring import metrics
+from taskstore.errors import AgentUnavailable
 from taskstore.records import Kind, NewTask, Submitted
 
+from .agents import model_of, refusal
 from .auth import LOCAL, Caller
 from .output_schema import demand_schema
 from .problems import invalid
 from .running import Gateway
 from .schemas import ChatBody, TaskBody
-
-AGENTS = ("default",)
 
 BODY_PROBLEMS = (
     "unauthorized",
@@ -35,6 +36,7 @@ BODY_PROBLEMS = (
     "queue_full",
     "store_unavailable",
     "storage_full",
+    "agent_unavailable",
 )
 """What a route that submits can answer."""
 
@@ -57,10 +59,10 @@ async def submit(
     typed = await _typed(body, gateway.settings) if isinstance(body, TaskBody) else {}
     if body.message is not None:
         _check_message(body.message, gateway.settings.max_message_chars)
-    model = gateway.models.active if body.model is None else body.model
-    _check_known("model", model, gateway.models.registry, "unknown_model")
-    agent = AGENTS[0] if body.agent is None else body.agent
-    _check_known("agent", agent, AGENTS, "unknown_agent")
+    agent = DEFAULT_AGENT if body.agent is None else body.agent
+    _check_known("agent", agent, gateway.agents, "unknown_agent")
+    model = model_of(gateway, gateway.agents[agent]) if body.model is None else body.model
+    check_model(model, gateway)
     task = NewTask(
         task_id=secrets.token_hex(16),
         caller=caller.name,
@@ -77,7 +79,10 @@ async def submit(
         **typed,
         **(_timing(body) if isinstance(body, TaskBody) else {}),
     )
-    submitted = await gateway.store.submit(task)
+    try:
+        submitted = await gateway.store.submit(task)
+    except AgentUnavailable as error:
+        raise refusal(error, caller) from error
     if submitted.created:
         metrics.TASKS_ENQUEUED.inc()
     return submitted
@@ -87,6 +92,11 @@ def _check_message(message: str, most: int) -> None:
     if len(message) > most:
         text = f"has {len(message)} characters; {most} are the most that a message may have"
         raise invalid([{"loc": ["body", "message"], "msg": text, "type": "string_too_long"}])
+
+
+def check_model(name: str, gateway: Gateway) -> None:
+    """Raises Problem unless the registry has a model of that name."""
+    _check_known("model", name, gateway.models.registry, "unknown_model")
 
 
 async def _typed(body: TaskBody, settings: Settings) -> dict[str, Any]:

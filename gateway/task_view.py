@@ -13,11 +13,11 @@ from .schemas import Stamp, TaskStatus, wire_status
 
 
 class StepView(BaseModel):
-    """One call of a model or a tool. Its texts are cut, and hold no secret of the system's."""
+    """A call of a model or a tool, or a step that the agent's code tells of. Its texts are cut and hold no secret."""
 
     attempt: int
     number: int = Field(description="From 1 within its run.")
-    kind: Literal["model", "tool"]
+    kind: Literal["model", "tool", "step"]
     name: str
     state: Literal["running", "done", "failed", "unfinished"] = Field(
         description="`unfinished`: its attempt ended without it, as when its worker was lost."

@@ -9,6 +9,7 @@ from pydantic import AliasChoices, SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
 from agent.database_file import database_file
+from agents_config import load_agents
 from core_config import ROOT, ConfigurationError, Settings, resolve_active_model
 from operations.errors import CommandError
 
@@ -62,6 +63,17 @@ def check(settings: Settings) -> None:
     except ConfigurationError as error:
         raise CommandError(str(error)) from None
     active_model(settings)
+    check_agents(settings)
+
+
+def check_agents(settings: Settings) -> None:
+    """CommandError when AGENTS_FILE cannot be used as a whole. What only a worker can find out makes one agent
+    unavailable, and the others run.
+    """
+    try:
+        load_agents(settings)
+    except ConfigurationError as error:
+        raise CommandError(str(error)) from None
 
 
 def active_model(settings: Settings) -> str:

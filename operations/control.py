@@ -25,10 +25,12 @@ _LONGEST_REQUEST = 4_000_000  # an environment
 class ControlServer:
     """Serves one restart at a time. The supervisor's working directory is VAR_DIR."""
 
-    def __init__(self, var_dir: Path, roll: Callable[[dict[str, str]], AsyncIterator[str]]) -> None:
+    def __init__(
+        self, var_dir: Path, roll: Callable[[dict[str, str]], AsyncIterator[str]], one_at_a_time: asyncio.Lock
+    ) -> None:
         self._path = var_dir / _NAME
         self._roll = roll
-        self._one_at_a_time = asyncio.Lock()
+        self._one_at_a_time = one_at_a_time
         self._server: asyncio.Server | None = None
         self._requests: set[asyncio.Task[None]] = set()
 

@@ -18,7 +18,7 @@ from operations.errors import CommandError
 _BEYOND_SECONDS = 10.0  # what stopping may take beyond every process's own limit
 
 
-def supervisor(var_dir: Path) -> "subprocess.Popen[bytes]":
+def supervisor(var_dir: Path, *, reload: bool) -> "subprocess.Popen[bytes]":
     """A supervisor in a session of its own, so that it outlives this terminal. CommandError: VAR_DIR is not usable."""
     try:
         logfiles.directory(var_dir).mkdir(parents=True, exist_ok=True)
@@ -28,7 +28,7 @@ def supervisor(var_dir: Path) -> "subprocess.Popen[bytes]":
     environment = {**os.environ, runstate.TOKEN_VARIABLE: secrets.token_hex(8)}
     with output:
         return subprocess.Popen(
-            [sys.executable, "-m", "operations.supervisor"],
+            [sys.executable, "-m", "operations.supervisor", *(["--reload"] if reload else [])],
             cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """The model registry: which models have a key, what they cost, and which their providers have switched off.
 
 Prices and dates are those of the LiteLLM release that is installed, or the registry's own; nothing is asked over the
-network. Prices are USD per million tokens.
+network. Prices are USD per million tokens. `models test` asks: it calls each model that has a key, once.
 """
 
 import argparse
@@ -9,15 +9,28 @@ import datetime as dt
 from collections.abc import Mapping
 
 from core_config import ConfigurationError, ModelConfig, api_key_of, load_registry, resolve_active_model
-from operations import configuration, terminal
+from operations import configuration, models_test, terminal
 from operations.errors import CommandError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None."""
+    actions = parser.add_subparsers(dest="action", metavar="test")
+    models_test.add_arguments(
+        actions.add_parser(
+            "test",
+            help="call each model that has a key once, and say what is wrong",
+            description=models_test.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+    )
 
 
-def run(_: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
+    return models_test.run(arguments) if arguments.action == "test" else show()
+
+
+def show() -> int:
     settings = configuration.load()
     try:
         registry = load_registry(settings)

@@ -7,14 +7,14 @@ successor dies, the restart ends there and the processes that run go on running.
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import TYPE_CHECKING
 
 from core_config import Settings, keep_loopback_off_proxies
 from operations import configuration, logfiles, ports, rescue, runstate
 from operations.child import Child
 from operations.errors import CommandError
-from operations.plan import ProcessSpec
+from operations.plan import ProcessSpec, Role
 
 if TYPE_CHECKING:
     from operations.supervisor import Supervisor
@@ -56,6 +56,19 @@ async def roll(supervisor: "Supervisor", environment: dict[str, str]) -> AsyncIt
             yield f"{name}: stopped"
     if moved and before.listener is not None:
         before.listener.close()
+
+
+async def renew(supervisor: "Supervisor", roles: Collection[Role]) -> AsyncIterator[str]:
+    """Replaces the processes of these roles by ones with the code of now; the settings stay those that run.
+
+    Yields a line for each. CommandError: what stopped it; what still ran runs on.
+    """
+    configuration.check_agents(supervisor.settings)
+    # workers first: one says which agents it has before a gateway offers them
+    for spec in sorted(supervisor.services(), key=lambda spec: spec.role != "worker"):
+        if spec.role in roles:
+            running = (child for child in supervisor.fleet.children if child.spec.name == spec.name)
+            yield await _replace(supervisor, next((child for child in running if not child.retiring), None), spec)
 
 
 class _Before:

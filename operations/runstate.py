@@ -38,7 +38,10 @@ class ProcessRecord:
 
 @dataclasses.dataclass(frozen=True)
 class RunState:
-    """What one supervisor runs. `redis_url` shows no password; `redis_source` is a hash of the REDIS_URL in use."""
+    """What one supervisor runs. `redis_url` shows no password; `redis_source` is a hash of the REDIS_URL in use.
+
+    `reload`: workers follow the agents' code; `reload_failure` is why the last change of it was not taken over.
+    """
 
     token: str
     supervisor: ProcessRecord
@@ -49,6 +52,8 @@ class RunState:
     redis_source: str | None = None
     simulator_port: int | None = None
     model: str = ""
+    reload: bool = False
+    reload_failure: str = ""
     stop_seconds: float = 120.0
     processes: tuple[ProcessRecord, ...] = ()
 

@@ -13,7 +13,7 @@ import time
 import httpx
 
 from core_config import Settings
-from operations import configuration, embedded_redis, launch, logfiles, ports, redis_check, runstate, welcome
+from operations import agents, configuration, embedded_redis, launch, logfiles, ports, redis_check, runstate, welcome
 from operations.errors import CommandError
 from operations.supervisor import ALREADY_RUNNING
 
@@ -21,6 +21,13 @@ _QUICK_DEATHS = 3  # of one process before it is ready: it will not come up
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_wait(parser)
+    parser.add_argument(
+        "--reload", action="store_true", help="for development: replace the workers when the agents' code changes"
+    )
+
+
+def add_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait", type=float, default=60.0, metavar="SECONDS", help="how long to wait until it is ready (60)"
     )
@@ -31,11 +38,13 @@ def run(arguments: argparse.Namespace) -> int:
     state = runstate.running(settings.var_dir)
     if state:
         print(f"Longhaul is running already (pid {state.supervisor.pid}, {state.gateway_url}); nothing was started.")
+        if arguments.reload and not state.reload:
+            print("It does not follow the agents' code. For that: stop, then start --reload.", file=sys.stderr)
         return 0
     for warning in configuration.misspelt():
         print(f"Warning: {warning}", file=sys.stderr)
     check(settings)
-    process = launch.supervisor(settings.var_dir)
+    process = launch.supervisor(settings.var_dir, reload=arguments.reload)
     try:
         _wait_started(settings, process)
         wait_ready(settings, arguments.wait)
@@ -47,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     state = runstate.running(settings.var_dir)
     if state is None:
         raise CommandError("it was stopped again while it started.")
-    print(welcome.text(settings, state))
+    print(welcome.text(settings, state), flush=True)
+    agents.warn(settings, state)
     return 0
 
 

@@ -4,7 +4,6 @@ Exit codes: 0 running and ready, 1 running but not as it should, 3 not running.
 """
 
 import argparse
-import asyncio
 import dataclasses
 import json
 import time
@@ -14,10 +13,8 @@ import httpx
 import psutil
 
 from core_config import Settings, load_registry
-from operations import configuration, redis_check, runstate, terminal
+from operations import agents, configuration, redis_check, runstate, terminal
 from operations.errors import CommandError
-from taskstore.connection import connect
-from taskstore.store import TaskStore
 
 NOT_RUNNING = 3
 
@@ -45,17 +42,21 @@ def gather(settings: Settings, state: runstate.RunState) -> dict[str, Any]:
     problems = []
     if state.phase != "running":
         problems.append(f"it is {state.phase}")
-    url = state.redis_url if state.redis_is_private else settings.redis_address
+    url = agents.redis_url(settings, state)
     redis: dict[str, Any] = {"url": state.redis_url, "private": state.redis_is_private}
     queue: dict[str, Any] | None = None
     try:
         facts = redis_check.check(url)
         redis |= {"version": facts.version, "memory_bytes": facts.memory_bytes, "durability": facts.durability}
-        queue = asyncio.run(_overview(settings, url))
+        queue = dataclasses.asdict(agents.overview(settings, url))
     except CommandError as error:
         problems.append(str(error))
     except Exception as error:  # noqa: BLE001 a store that fails in any way is a fact to report
         problems.append(f"the queue cannot be read: {error}")
+    workers, said = (queue.pop("workers"), queue.pop("agents")) if queue else (None, None)
+    problems += [f"agent {name!r}: {word['problem']}" for name, word in (said or {}).items() if word["problem"]]
+    if state.reload_failure:
+        problems.append(f"the last change of the agents' code is not running: {state.reload_failure}")
     ready, answer = _ready(state.gateway_url)
     if not ready:
         problems.append(f"{state.gateway_url}/ready says: {answer}")
@@ -70,7 +71,9 @@ def gather(settings: Settings, state: runstate.RunState) -> dict[str, Any]:
         "simulated": _is_simulated(settings, state.model),
         "redis": redis,
         "queue": queue,
-        "workers": queue.pop("workers") if queue else None,
+        "workers": workers,
+        "agents": said,
+        "reload": state.reload,
         "processes": processes,
         "var_dir": str(settings.var_dir),
     }
@@ -82,6 +85,13 @@ def show(report: dict[str, Any]) -> None:
         print(f"  ! {problem}")
     simulated = "  SIMULATED: answers are made up, no language model runs" if report["simulated"] else ""
     print(f"Model   {report['model']}{simulated}")
+    if report["agents"]:
+        names = [
+            name + ("" if word["problem"] is None else " (NOT available)") for name, word in report["agents"].items()
+        ]
+        print(f"Agents  {', '.join(names)}")
+    if report["reload"]:
+        print("Reload  on: a change of the agents' code replaces the workers")
     redis = report["redis"]
     whose = "private" if redis["private"] else "yours"
     print(f"Redis   {redis['url']} ({whose})", end="")
@@ -120,11 +130,6 @@ def show(report: dict[str, Any]) -> None:
                 for found in report["workers"]
             ],
         )
-
-
-async def _overview(settings: Settings, url: str) -> dict[str, Any]:
-    async with connect(url) as client:
-        return dataclasses.asdict(await TaskStore(client, settings).overview())
 
 
 def _ready(url: str) -> tuple[bool, str]:

@@ -34,6 +34,7 @@ from operations import (
 from operations.control import ControlServer
 from operations.errors import CommandError
 from operations.fleet import Fleet
+from operations.reloading import Reloader
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,8 @@ _LOCK_SECONDS = 5.0
 
 
 class Supervisor:
-    def __init__(self, settings: Settings, token: str) -> None:
+    def __init__(self, settings: Settings, token: str, *, reload: bool = False) -> None:
+        """`reload`: workers follow the agents' code."""
         self.settings = settings
         self.var_dir: Path = settings.var_dir
         self.counts = settings.var_dir / "metrics"  # of the gateways together
@@ -57,6 +59,9 @@ class Supervisor:
         self.listener: socket.socket | None = None
         self.fleet = Fleet(self.var_dir, self.write_state, self._worker_died)
         self._me = runstate.of_process("supervisor", "supervisor", os.getpid())
+        self.one_at_a_time = asyncio.Lock()
+        """Held by whoever replaces processes."""
+        self._reloader = Reloader(self) if reload else None
         self._stop_asked = asyncio.Event()
         self._chores: set[asyncio.Task[None]] = set()
 
@@ -68,11 +73,13 @@ class Supervisor:
         signal.signal(signal.SIGHUP, lambda *_: None)  # nothing to read again: that is what `restart` is for
         self.write_state()
         try:
-            async with ControlServer(self.var_dir, self.roll):
+            async with ControlServer(self.var_dir, self.roll, self.one_at_a_time):
                 await self._until_stop(self._start())
                 if not self._stop_asked.is_set():
                     self.phase = "running"
                     self.write_state()
+                    if self._reloader is not None:
+                        await self._until_stop(self._reloader.run())
                     await self._stop_asked.wait()
         except CommandError as error:
             self.failure = str(error)
@@ -124,6 +131,8 @@ class Supervisor:
             redis_source=self.redis_source,
             simulator_port=self.simulator_port,
             model=self.model,
+            reload=self._reloader is not None,
+            reload_failure="" if self._reloader is None else self._reloader.failure,
             stop_seconds=plan.stop_seconds(self.settings),
             processes=self.fleet.records(),
         )
@@ -218,7 +227,7 @@ def _alone(var_dir: Path) -> bool:
             return True
 
 
-def main() -> int:
+def main(kind: type[Supervisor] = Supervisor) -> int:
     settings = configuration.load()
     os.chdir(settings.var_dir)  # so that the control socket's path is short, however long VAR_DIR is
     if not _alone(settings.var_dir):
@@ -235,7 +244,8 @@ def main() -> int:
         if left:
             log.warning("ended what a killed supervisor had left running: %s", ", ".join(left))
     runstate.forget(settings.var_dir)
-    return asyncio.run(Supervisor(settings, os.environ[runstate.TOKEN_VARIABLE]).run())
+    supervisor = kind(settings, os.environ[runstate.TOKEN_VARIABLE], reload="--reload" in sys.argv[1:])
+    return asyncio.run(supervisor.run())
 
 
 if __name__ == "__main__":

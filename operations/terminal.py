@@ -42,3 +42,8 @@ def plain(text: str, most: int) -> str:
     line = "".join(character if character.isprintable() else " " for character in text[: most * 4])
     line = " ".join(line.split())
     return line if len(line) <= most and len(text) <= most * 4 else line[: most - 1] + "…"
+
+
+def lines(text: str) -> str:
+    """The text with its line breaks, and without what a terminal obeys."""
+    return "\n".join("".join(c if c.isprintable() else " " for c in line) for line in text.splitlines())

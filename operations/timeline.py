@@ -37,9 +37,10 @@ class Run:
 
     @property
     def in_calls_ms(self) -> int:
-        """What the calls took; those that ran beside each other count once."""
+        """What calls of models and tools took; those that ran beside each other count once."""
         until, total = self.started, timedelta()
-        for step in sorted(self.steps, key=lambda step: step.started_at):
+        calls = (step for step in self.steps if step.kind != "step")
+        for step in sorted(calls, key=lambda step: step.started_at):
             end = step.started_at + timedelta(milliseconds=step.duration_ms or 0)
             total += max(timedelta(), end - max(step.started_at, until))
             until = max(until, end)
@@ -134,8 +135,12 @@ def _ended(event: TaskEvent) -> str:
             return "lost its claim, to be run again (not charged)"
         case "retrying", _:
             return f"failed in passing ({why}), to be run again"
+        case "pending", "replayed":
+            return "replayed by an operator" + (f" on {event.model}" if event.model else "")
         case "pending", "released":
             return "given back by a worker that was stopping (not charged)"
+        case "pending", "handed_on":
+            return "given back by a worker of before a restart, which does not have its agent (not charged)"
         case "waiting", _:
             return "handed to a person" + (f" ({why})" if why else "")
     return f"put back into the queue{f' ({why})' if why else ''}"

@@ -22,6 +22,7 @@ def text(settings: Settings, state: RunState) -> str:
         *_model(settings, state),
         f"  Redis  {state.redis_url} ({_redis(state)})",
         f"  Logs   {settings.var_dir / 'logs'}",
+        *(["  Reload on: a change of the agents' code replaces the workers"] if state.reload else []),
         "",
         "Try:",
         f"  curl -s {url}/task{key} -H 'content-type: application/json' -d '{body}'",

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import orjson
 
+from .progress import priced
 from .records import Kind, TokenUsage
 from .steps import StepBatch
 
@@ -30,6 +31,8 @@ class Claim:
     left_ms: int | None
     """Milliseconds until its deadline; a duration, so that no two machines' clocks are compared."""
     history: Sequence["Turn"] = ()
+    kept: bool = False
+    """Earlier attempts left progress: `TaskStore.progress` reads it."""
     input: Mapping[str, Any] | None = None
     output_schema: Mapping[str, Any] | None = None
 
@@ -92,9 +95,7 @@ class Settlement:
         data["decide_ms"] = self.decide_within_ms
         data["simulated"] = self.simulated
         if self.usage is not None:
-            data["usage"] = self.usage.as_dict()
-            data["unpriced"] = int(self.cost_usd is None)
-            data["cost_nusd"] = round((self.cost_usd or 0) * 1e9)
+            data |= priced(self.usage, self.cost_usd)
         if self.steps is not None:
             data["steps"] = self.steps.as_data()
         return orjson.dumps(data)

@@ -22,6 +22,12 @@ class ErrorCode(StrEnum):
     ANSWER_TRUNCATED = "answer_truncated"
     INVALID_OUTPUT = "invalid_output"
     AGENT_UNKNOWN = "agent_unknown"
+    TOOL_OUTCOME_UNKNOWN = "tool_outcome_unknown"
+    AGENT_UNAVAILABLE = "agent_unavailable"
+    AGENT_FAILED = "agent_failed"
+    AGENT_REFUSED = "agent_refused"
+    AGENT_TRY_AGAIN = "agent_try_again"
+    INVALID_AGENT_ANSWER = "invalid_agent_answer"
     INTERNAL = "internal"
     # the worker's and the queue's
     OUTPUT_TOO_LARGE = "output_too_large"

@@ -4,6 +4,7 @@ StoreError
 +-- StoreUnavailable      Redis did not answer in time, or is loading: nothing is known of the write, ask again
 |   +-- StorageFull       Redis takes no more writes (memory, disk): nothing was written
 +-- QueueFull             as many tasks wait as QUEUE_MAX_DEPTH allows: nothing was written
++-- AgentUnavailable      no worker can run the task's agent: nothing was written
 +-- TaskNotFound          unknown, expired, or another caller's
 +-- WrongStatus           the task's status does not allow the verb
 +-- IdempotencyConflict   the key was used with another body
@@ -26,6 +27,14 @@ class QueueFull(StoreError):  # noqa: N818
     def __init__(self, depth: int) -> None:
         super().__init__(f"the queue holds its limit of {depth} waiting tasks")
         self.depth = depth
+
+
+class AgentUnavailable(StoreError):  # noqa: N818
+    def __init__(self, agent: str, problem: str) -> None:
+        """`problem` is for operators: it may name files."""
+        super().__init__(f"agent {agent!r} cannot be run: {problem}")
+        self.agent = agent
+        self.problem = problem
 
 
 class TaskNotFound(StoreError):  # noqa: N818

@@ -27,6 +27,8 @@ class TaskEvent:
     cause: str | None = None
     error_code: str | None = None
     worker: str | None = None
+    model: str | None = None
+    """Of a replay: the model that it is to run on from here, if that is another."""
     limited_ms: int = 0
     """Of the wait before this run, what the model's limit on tasks at once was the reason for."""
     step: Mapping[str, Any] | None = None
@@ -58,6 +60,7 @@ def event_of(entry_id: str, flat: Sequence[str]) -> TaskEvent:
         cause=fields.get("cause") or None,
         error_code=fields.get("error_code") or None,
         worker=fields.get("worker") or None,
+        model=fields.get("model"),
         limited_ms=int(fields.get("limited_ms", "0")),
         step=None if step is None else orjson.loads(step),
     )

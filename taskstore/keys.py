@@ -18,6 +18,12 @@ class Keys:
         """Stream of what happened to the task, also the channel that announces each entry. Lives as the record."""
         return f"{self.prefix}events:{task_id}"
 
+    def steps(self, task_id: str) -> str:
+        """Hash: what the task's runs have got done (progress.Progress), for the next attempt. None while live; gone
+        when it succeeds or is cancelled; of a failed task as the record, since it may be replayed.
+        """
+        return f"{self.prefix}steps:{task_id}"
+
     def ready(self, lane: str) -> str:
         """Sorted set by fair order (`vscore`). Lane: `{model}:{i or b}` (interactive, batch) or `quarantine`."""
         return f"{self.prefix}ready:{lane}"
@@ -101,6 +107,10 @@ class Keys:
     def worker(self, worker_id: str) -> str:
         """Hash: host, pid, version, slots, and the last claim's number and answer. 1 hour, refreshed by renew."""
         return f"{self.prefix}worker:{worker_id}"
+
+    def agents(self) -> str:
+        """Hash: agent's name -> JSON `{problem, worker, at}`, the last started worker's word. 1 hour, as `worker`."""
+        return f"{self.prefix}agents"
 
     def swept(self) -> str:
         """Hash: `at` (ms) of the last sweep, which finds gaps and clock jumps; `cursor` of the orphan scan."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from .agents import AgentReport
 from .states import Status
 
 RECORD_VERSION = 1
@@ -247,6 +248,8 @@ class Overview:
     waiting: int
     dead: int
     workers: Sequence[WorkerInfo]
+    agents: Mapping[str, AgentReport]
+    """By name; empty before any worker has started."""
 
 
 @dataclass(frozen=True, slots=True)

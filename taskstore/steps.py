@@ -9,6 +9,7 @@ from typing import Any, Literal
 import orjson
 
 from .events import TaskEvent
+from .progress import Progress
 from .records import TaskRecord, TokenUsage
 from .states import Status
 
@@ -29,6 +30,8 @@ class StepBatch:
 
     first: int
     notes: Sequence[StepNote | int]
+    progress: Progress | None = None
+    """What was got done, to be kept in the same write."""
 
     def as_data(self) -> dict[str, Any]:
         """The script's argument. Ages, not times: machines' clocks are not compared."""
@@ -37,10 +40,19 @@ class StepBatch:
             [note] if isinstance(note, int) else [max(0, round((now - note.noted) * 1000)), note.text]
             for note in self.notes
         ]
-        return {"first": self.first, "steps": entries}
+        data: dict[str, Any] = {"first": self.first, "steps": entries}
+        if self.progress is not None:
+            data["progress"] = self.progress.as_data()
+        return data
 
     def as_json(self) -> bytes:
         return orjson.dumps(self.as_data())
+
+    def fields(self) -> list[str | bytes | int]:
+        """What follows the JSON in a script's arguments: how many fields, and each with its bytes."""
+        if self.progress is None:
+            return [0]
+        return [len(self.progress.fields), *self.progress.flat()]
 
 
 StepState = Literal["running", "done", "failed", "unfinished"]
@@ -53,8 +65,9 @@ class Step:
     attempt: int
     fence: int
     number: int
-    """From 1 within its run."""
-    kind: Literal["model", "tool"]
+    """From 1; a run that goes on from where another attempt was goes on counting too."""
+    kind: Literal["model", "tool", "step"]
+    """`step`: one that the agent's own code tells of."""
     name: str
     state: StepState
     """`unfinished`: its attempt ended without it, as when the worker was lost."""

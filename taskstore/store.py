@@ -13,8 +13,9 @@ from redis.asyncio import Redis
 
 from core_config import Settings
 
+from .agents import NOBODY_HAS_IT, flat_of, reports_of
 from .claims import Claimed, Settlement
-from .errors import IdempotencyConflict, QueueFull, StoreError, TaskNotFound, WrongStatus
+from .errors import AgentUnavailable, IdempotencyConflict, QueueFull, StoreError, TaskNotFound, WrongStatus
 from .events import TaskHistory, event_of, moment
 from .keys import Keys
 from .listing import MOST_LOOKED_AT, Cursor, TaskFilter, TaskPage, bound_ms, page_of
@@ -44,7 +45,9 @@ class TaskStore:
     # -- the gateway's
 
     async def submit(self, task: NewTask) -> Submitted:
-        """Writes, indexes and announces the task. Raises QueueFull or IdempotencyConflict, and then wrote nothing."""
+        """Writes, indexes and announces the task. Raises QueueFull, AgentUnavailable or IdempotencyConflict, and then
+        wrote nothing.
+        """
         fields = {
             "v": RECORD_VERSION,
             "caller": task.caller,
@@ -85,6 +88,8 @@ class TaskStore:
             )
         if word == "queue_full":
             raise QueueFull(self._settings.queue_max_depth)
+        if word == "agent_unavailable":
+            raise AgentUnavailable(task.agent, rest[0] or NOBODY_HAS_IT)
         if word == "idempotency_conflict":
             raise IdempotencyConflict
         raise _unexpected("submit", word)
@@ -126,9 +131,11 @@ class TaskStore:
         """Sends a waiting task on with a person's decision (JSON). Raises TaskNotFound, WrongStatus."""
         return _status_after(await self._scripts.run("decide", task_id, caller, decision))
 
-    async def replay(self, task_id: str, deadline_ms: int = 0) -> Status:
-        """Gives a failed task new attempts; its history stays. Raises TaskNotFound, WrongStatus."""
-        return _status_after(await self._scripts.run("replay", task_id, deadline_ms))
+    async def replay(self, task_id: str, deadline_ms: int = 0, *, model: str | None = None) -> Status:
+        """Gives a failed task new attempts, on `model` if one is named; its history stays. Sent again, it changes
+        nothing and answers the status of then. Raises TaskNotFound, WrongStatus.
+        """
+        return _status_after(await self._scripts.run("replay", task_id, deadline_ms, model or ""))
 
     # -- the worker's
 
@@ -163,15 +170,33 @@ class TaskStore:
         words = await self._scripts.run("renew", worker.id, described, *flat)
         return {task_id: word for (task_id, _), word in zip(pairs, words, strict=True)}
 
+    async def report(self, worker_id: str, agents: Mapping[str, str | None]) -> None:
+        """Says which agents can be run: name -> None, or the problem. The last worker to say so speaks for all."""
+        word = await self._scripts.run("report", worker_id, *flat_of(agents))
+        if word != "ok":
+            raise _unexpected("report", word)
+
     async def step(self, batches: Sequence[tuple[str, int, StepBatch]]) -> Sequence[str]:
         """Notes what calls of running tasks (id, fence) did. Per task: `ok`, or `lease_lost`: nothing was written."""
-        flat = [part for task_id, fence, batch in batches for part in (task_id, fence, batch.as_json())]
+        flat = [
+            part for task_id, fence, batch in batches for part in (task_id, fence, batch.as_json(), *batch.fields())
+        ]
         words: Sequence[str] = await self._scripts.run("step", *flat)
         return words
 
+    async def progress(self, task_id: str) -> dict[str, bytes]:
+        """What the runs of a task have got done, as `Progress` wrote it."""
+        return await self._scripts.bytes_of(self.keys.steps(task_id))
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[str]:
         """Ends or hands on running tasks. Per settlement: `ok`, or `lease_lost`, and then nothing was written."""
-        flat = [part for one in settlements for part in (one.task_id, one.fence, one.kind, one.as_json())]
+        flat = [
+            part
+            for one in settlements
+            for part in (
+                one.task_id, one.fence, one.kind, one.as_json(), *([0] if one.steps is None else one.steps.fields()),
+            )
+        ]  # fmt: skip
         words: list[str] = await self._scripts.run("settle", *flat)
         return words
 
@@ -186,7 +211,7 @@ class TaskStore:
     # -- the operator's
 
     async def overview(self) -> Overview:
-        counts, workers = await self._scripts.run("overview")
+        counts, workers, agents = await self._scripts.run("overview")
         queued, running, scheduled, blocked, waiting, dead = (int(count) for count in counts)
         return Overview(
             queued,
@@ -199,6 +224,7 @@ class TaskStore:
                 WorkerInfo(worker_id, host, int(pid), version, int(slots), int(seen))
                 for worker_id, seen, host, pid, version, slots in workers
             ],
+            reports_of(agents),
         )
 
     async def usage(self, *, by: Literal["caller", "user", "agent", "model"], since_days: int) -> list[UsageRow]:

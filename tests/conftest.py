@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -10,13 +9,18 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 
 from core_config import Settings
+from longhaul_testing.ports import free_port
 from operations.embedded_redis import find_server, server_arguments
 from taskstore.connection import connect
 from taskstore.store import TaskStore
+from tests.schedule import pytest_collection_modifyitems, pytest_xdist_make_scheduler
+
+__all__ = ["RedisServer", "free_port", "pytest_collection_modifyitems", "pytest_xdist_make_scheduler"]
 
 # A shell's background job ignores Ctrl-C, and would hand that on to the processes whose Ctrl-C is tested.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -27,11 +31,11 @@ for _name in [name for name in os.environ if name in {field.upper() for field in
     del os.environ[_name]
 Settings.model_config["env_file"] = None
 
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+# The same examples each time, and none that fails for being slow: the machine may be busy.
+hypothesis.settings.register_profile(
+    "longhaul", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("longhaul")
 
 
 class RedisServer:
@@ -46,7 +50,7 @@ class RedisServer:
     def start(self) -> None:
         command = [str(find_server()), *server_arguments(self.port, self.folder), "--loglevel", "warning"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         with redis.Redis.from_url(self.url) as client:
             while time.monotonic() < deadline:
                 try:

@@ -1,11 +1,12 @@
 """What the import contract in pyproject.toml cannot say."""
 
 import ast
+import sys
 import tomllib
 
 from core_config import ROOT, VERSION
 
-OURS = {"agent", "gateway", "loadtest", "monitoring", "operations", "taskstore", "worker"}
+OURS = {"agent", "gateway", "loadtest", "longhaul_testing", "monitoring", "operations", "taskstore", "worker"}
 
 
 def imported(path):
@@ -17,7 +18,25 @@ def imported(path):
 
 
 def test_core_config_imports_nothing_of_ours():
-    assert not OURS & set(imported(ROOT / "core_config.py"))
+    assert not (OURS | {"agents_config"}) & set(imported(ROOT / "core_config.py"))
+
+
+def test_agents_config_imports_only_core_config_of_ours_and_no_llm_library():
+    """The gateway reads the agents file too."""
+    found = set(imported(ROOT / "agents_config.py"))
+    assert not OURS & found
+    assert found - sys.stdlib_module_names == {"core_config", "pydantic"}
+
+
+def test_the_examples_show_agents_the_one_module_that_is_for_them():
+    for path in (ROOT / "examples").rglob("*.py"):
+        found = {
+            node.module or ""
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in OURS
+        }
+        assert found <= {"agent.context"}, path
+        assert not OURS & {name.split(".")[0] for name in set(imported(path)) - {"agent"}}, path
 
 
 def test_pickle_is_imported_nowhere():
@@ -27,10 +46,12 @@ def test_pickle_is_imported_nowhere():
 
 
 def test_only_core_config_reads_the_environment():
-    """Commands hand an environment on to children, and monitoring must see prometheus-client's own variable."""
+    """Commands hand an environment on to children, and monitoring must see prometheus-client's own variable. Which
+    variable names a proxy is the machine's, and is only told.
+    """
     allowed = {"operations", "monitoring"}
     for part in OURS - allowed:
-        for path in (ROOT / part).rglob("*.py"):
+        for path in set((ROOT / part).rglob("*.py")) - {ROOT / "agent" / "proxies.py"}:
             text = path.read_text()
             assert "os.getenv" not in text, path
             assert "environ.get" not in text, path

@@ -13,6 +13,7 @@ import uvloop
 from pydantic import ValidationError
 
 from agent.database_file import database_file
+from agents_config import load_agents
 from core_config import (
     VERSION,
     ConfigurationError,
@@ -37,7 +38,9 @@ def main() -> int:
         registry = load_registry(settings)
         models = {name: model.max_concurrency for name, model in registry.items()}
         database_file(settings)
+        servers = load_agents(settings).mcp.values()
         keys = [key for key in map(api_key_of, registry.values()) if key]
+        keys += [secret for server in servers for secret in server.secrets()]
     except (ConfigurationError, ValidationError) as error:
         sys.stderr.write(f"The configuration does not work: {error}\n")
         return EXIT_CONFIGURATION
@@ -65,6 +68,7 @@ def main() -> int:
         WorkerInfo(worker_id, host, pid, VERSION, settings.worker_concurrency, 0),
         models,
         redact=redact,
+        prepare=runner.prepare,
         on_shutdown=close,
     )
     engine.run()

@@ -12,6 +12,7 @@ import logging
 import math
 import signal
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from arq.connections import ArqRedis
@@ -26,6 +27,7 @@ from taskstore.errors import StoreUnavailable
 from taskstore.records import Kind, WorkerInfo
 from taskstore.store import TaskStore
 
+from .announcement import Prepare, announce
 from .attempt import Attempt, Stop, attempt_name
 from .bell import Bell
 from .cancels import Cancels
@@ -57,10 +59,12 @@ class Engine(Worker):
         models: Mapping[str, int | None],
         *,
         redact: Redact | None = None,
+        prepare: Prepare | None = None,
         **hooks: Any,
     ) -> None:
         """`models`: registry key -> most that may run at once over all workers. `redact` takes secrets out of the texts
-        of steps; unset, those of the settings. `hooks` are arq's `on_*`.
+        of steps; unset, those of the settings. `prepare` makes the agents ready before anything is claimed; unset, the
+        worker says nothing of agents. `hooks` are arq's `on_*`.
         """
         super().__init__(
             functions=[func(_never, name="attempt")],
@@ -76,6 +80,7 @@ class Engine(Worker):
         self._executor = executor
         self._models = models
         self._redact = redact or Redactor(secrets_of(settings))
+        self._prepare = prepare
         self._worker = worker
         self._redis = connect(settings.redis_address)
         self._listening = connect(settings.redis_address, blocking=True)
@@ -104,6 +109,8 @@ class Engine(Worker):
 
     async def main(self) -> None:
         await self._until_redis_answers()
+        if self._prepare is not None:
+            await announce(self.store, self._worker.id, self._prepare, self._redact, self._outage)
         await self._keeper.start()
         for role in (self._writer, *self._roles):
             await role.start()
@@ -191,8 +198,10 @@ class Engine(Worker):
                 self._bells[Kind.INTERACTIVE].listen()
 
     def _begin(self, claim: Claim) -> None:
-        steps = StepLog(claim, self._redact, self._writer.noted)
+        read = partial(self.store.progress, claim.task_id) if claim.kept else None
+        steps = StepLog(claim, self._redact, self._writer.noted, read)
         attempt = Attempt(claim, self._settings.attempt_timeout_seconds, steps)
+        steps.on_lost = partial(attempt.stop, Stop.LOST)
         self._keeper.hold(claim.task_id, claim.fence)
         self.attempts[attempt.name] = attempt
         if not self.allow_pick_jobs:

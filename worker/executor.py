@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -17,6 +18,7 @@ from taskstore.claims import Claim, Settlement
 from taskstore.error_codes import ErrorCode
 
 from .attempt import Attempt, Stop
+from .checkpoints import DurableRun
 from .outcome import Ending, Raised, settlement
 
 GIVE_UP_S = 1.0
@@ -47,7 +49,7 @@ class Executor:
 
     async def run(self, attempt: Attempt) -> Settlement | None:
         """What becomes of the task; None when the lease was lost. Raises nothing but its own cancellation."""
-        meter = Meter()
+        meter = attempt.steps.progress.meter
         ending = await self._ending(attempt, meter)
         if isinstance(ending, Raised) and not is_expected(ending.error):
             about = {"task": attempt.claim.task_id, "attempt": attempt.claim.attempt}
@@ -86,7 +88,8 @@ class Executor:
             names = self._tracing.metadata(
                 session_id=claim.session_id, user_id=claim.user_id, tags=[claim.agent, claim.model]
             )
-            work = work_of(claim, names)
+            durable = DurableRun(attempt.steps.progress)
+            work = replace(work_of(claim, names), seconds_left=attempt.timeout_s, durable=durable)
             callbacks = self._tracing.callbacks(claim.task_id)
             return await self._runner.run(work, meter, callbacks=callbacks, on_step=attempt.steps.note)
         except asyncio.CancelledError:
@@ -104,7 +107,7 @@ class Executor:
 
 def is_expected(error: BaseException) -> bool:
     """Whether it is the provider's or the agent's named failure, of which the record says all there is to say."""
-    return isinstance(error, AgentError) and error.code != ErrorCode.INTERNAL
+    return isinstance(error, AgentError) and error.code not in {ErrorCode.INTERNAL, ErrorCode.AGENT_FAILED}
 
 
 def work_of(claim: Claim, names: Mapping[str, Any]) -> AgentWork:

@@ -2,9 +2,33 @@
 
 from fastapi import FastAPI
 
-from . import cancel_task, chat, health, list_models, list_tasks, metrics_page, read_task, ready, submit_task
+from . import (
+    cancel_task,
+    chat,
+    health,
+    list_agents,
+    list_models,
+    list_tasks,
+    metrics_page,
+    read_task,
+    ready,
+    replay_task,
+    submit_task,
+)
 
-ROUTES = (submit_task, read_task, chat, cancel_task, list_tasks, list_models, health, ready, metrics_page)
+ROUTES = (
+    submit_task,
+    read_task,
+    chat,
+    cancel_task,
+    replay_task,
+    list_tasks,
+    list_models,
+    list_agents,
+    health,
+    ready,
+    metrics_page,
+)
 
 
 def add_routes(app: FastAPI) -> None:

@@ -31,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         Behaviour(delay=options.latency, first_token=options.first_token, tokens_per_second=options.tokens_per_second),
         context_window=options.context_window,
         journal_size=options.journal_size,
+        keep_messages=options.keep_messages,
     )
     host, port = listener.getsockname()[:2]
     _serve(simulator, listener, f"http://{f'[{host}]' if ':' in host else host}:{port}/v1")
@@ -80,6 +81,9 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--journal-size", type=_count, default=10_000, help="calls that the journal keeps (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--keep-messages", action="store_true", help="keep all messages of a call in the journal (default: an excerpt)"
     )
     return parser.parse_args(argv)
 

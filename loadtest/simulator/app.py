@@ -24,6 +24,7 @@ from loadtest.simulator.exchange import (
 from loadtest.simulator.journal import Entry, Journal, JournalQuery, Outcome, excerpt
 from loadtest.simulator.request import RefusedError, parse_request
 from loadtest.simulator.rules import Rules, message_hash
+from loadtest.simulator.script import Script
 from loadtest.simulator.wire import MODEL, Answer, error_body, prompt_tokens
 
 logger = logging.getLogger("simulator")
@@ -32,10 +33,14 @@ _BROKEN = frozenset(Fault) - {Fault.HANG, Fault.SLOW_DRIP}
 
 
 class Simulator:
-    def __init__(self, defaults: Behaviour, *, context_window: int, journal_size: int) -> None:
+    def __init__(
+        self, defaults: Behaviour, *, context_window: int, journal_size: int, keep_messages: bool = False
+    ) -> None:
         self._rules = Rules(defaults)
+        self._script = Script()
         self._journal = Journal(journal_size)
         self._context_window = context_window
+        self._keep_messages = keep_messages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -80,6 +85,14 @@ class Simulator:
             case "DELETE", "/control":
                 self._rules.clear()
                 await exchange.respond_json(200, self._rules.control())
+            case "GET", "/script":
+                await exchange.respond_json(200, self._script.as_json())
+            case "POST", "/script":
+                self._script.add(_json(await exchange.body()))
+                await exchange.respond_json(200, self._script.as_json())
+            case "DELETE", "/script":
+                self._script.clear()
+                await exchange.respond_json(200, self._script.as_json())
             case method, path:
                 raise RefusedError(f"Unknown request URL: {method} {path}.", status=404, code="unknown_url")
 
@@ -105,13 +118,18 @@ class Simulator:
             self._journal.close(entry, outcome)
 
     async def _answer(self, exchange: Exchange, entry: Entry, key: str | None) -> Outcome:
-        request = parse_request(await exchange.body())
+        body = await exchange.body()
+        request = parse_request(body)
         conversation = Conversation(request.messages)
         question, step = conversation.question, conversation.step
         entry.model, entry.stream, entry.step = request.model, request.stream, step
         entry.message, entry.message_hash = excerpt(question, key), message_hash(question)
         entry.messages, entry.tools = len(request.messages), [tool.name for tool in request.tools]
-        behaviour = self._rules.decide(question, step)
+        if self._keep_messages:
+            entry.asked = orjson.loads(body)["messages"]
+        behaviour, scripted = self._rules.decide(question, step), self._script.take(question)
+        if scripted is not None:
+            behaviour = scripted.over(behaviour)
         entry.fault = behaviour.error or behaviour.fault
 
         # Whatever holds calls back belongs here: the call is in the journal, and nothing was sent.
@@ -122,7 +140,8 @@ class Simulator:
         prompt = prompt_tokens(request)
         self._check_context(prompt)
 
-        answer = Answer(request, reply_to(request, conversation, behaviour), behaviour, prompt)
+        written = scripted.reply if scripted is not None else None
+        answer = Answer(request, written or reply_to(request, conversation, behaviour), behaviour, prompt)
         entry.status, entry.finish_reason = 200, answer.finish_reason
         entry.called = [call.name for call in answer.reply.calls]
         entry.prompt_tokens, entry.completion_tokens = answer.usage.prompt, answer.usage.completion

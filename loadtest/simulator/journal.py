@@ -33,6 +33,7 @@ class Entry:
     messages: int = 0
     step: int = 0
     tools: list[str] = field(default_factory=list)
+    asked: list[Any] | None = None  # all messages, with --keep-messages
     stream: bool = False
     outcome: Outcome = Outcome.RUNNING
     status: int | None = None

@@ -1,5 +1,6 @@
 -- overview: the queue at one moment. Writes nothing.
--- Returns {{queued, running, scheduled, blocked, waiting, dead}, {{worker, ms since seen, host, pid, version, slots}}}
+-- Returns {{queued, running, scheduled, blocked, waiting, dead}, {{worker, ms since seen, host, pid, version, slots}},
+--          {{agent, problem or '', worker, ms since it said so}}}
 local ready, running = 0, 0
 for _, lane in ipairs(call('SMEMBERS', P .. 'lanes')) do
   ready = ready + call('ZCARD', P .. 'ready:' .. lane)
@@ -17,4 +18,10 @@ for _, wid in ipairs(call('ZRANGEBYSCORE', P .. 'workers', whole(now - SEEN_MS),
 end
 local counts = { ready, running, scheduled, blocked, waiting, call('ZCARD', P .. 'dead') }
 for i, count in ipairs(counts) do counts[i] = whole(count) end
-return { counts, workers }
+
+local agents, said = {}, call('HGETALL', P .. 'agents')
+for i = 1, #said, 2 do
+  local word = cjson.decode(said[i + 1])
+  agents[#agents + 1] = { said[i], word.problem, word.worker, whole(math.max(0, now - tonumber(word.at))) }
+end
+return { counts, workers, agents }

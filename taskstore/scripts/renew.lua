@@ -6,6 +6,7 @@ local worker = P .. 'worker:' .. wid
 call('HSET', worker, 'host', about.host, 'pid', whole(about.pid), 'version', about.version, 'slots', whole(about.slots))
 call('PEXPIRE', worker, 3600000)
 call('ZADD', P .. 'workers', whole(now), wid)
+call('PEXPIRE', P .. 'agents', 3600000)
 
 local words = {}
 for i = 4, #ARGV, 2 do

@@ -1,5 +1,5 @@
 -- settle: what becomes of running tasks, in one script for a batch. Only the fence of the claim may write.
--- ARGV: 2... id, fence, kind, data (JSON, claims.Settlement), ...
+-- ARGV: 2... id, fence, kind, data (JSON, claims.Settlement), number of fields, each field and its bytes, ...
 --       kind: success | fail | cancelled | retry | bury | release | suspend
 -- Returns a word per task: 'ok' (also for a repeat) | 'lease_lost'
 -- Event: status success, failed, cancelled, retrying, pending or waiting; before it, step for those that came along
@@ -40,7 +40,7 @@ local VERBS = {
   end,
   release = function(id, r, data)
     set(id, r, { attempt = r.attempt - 1 })
-    again(id, r, 'pending', now, data.cause or 'released')
+    again(id, r, 'pending', now + (data.delay_ms or 0), data.cause or 'released')
   end,
   suspend = function(id, r, data)
     leave(id, r)
@@ -49,18 +49,40 @@ local VERBS = {
     event(id, r, 'status', { 'cause', r.cause })
   end,
 }
+local NOT_MY_AGENT = { agent_unavailable = true, agent_unknown = true }
+local HANDED_ON_MS = 500
+
+-- While workers are replaced, one of before may claim what only those of after can run. The last word on the agents tells:
+-- when it is another's, who is alive and has the agent, the task is given back unspent. Not at once: the same worker
+-- could take it again.
+local function others_can(r, data)
+  if not NOT_MY_AGENT[data.error_code or ''] then return false end
+  local said = call('HGET', P .. 'agents', r.agent)
+  if not said then return false end
+  local word = cjson.decode(said)
+  local seen = tonumber(call('ZSCORE', P .. 'workers', word.worker) or '0')
+  return word.problem == '' and word.worker ~= r.worker and now - seen < 2 * policy.lease
+end
+
 local STOPPED_BY_CANCEL = { retry = true, release = true, suspend = true }
 
-local words = {}
-for i = 2, #ARGV, 4 do
-  local id, fence, kind = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+local words, i = {}, 2
+while i <= #ARGV do
+  local id, fence, kind, fields = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], tonumber(ARGV[i + 4])
   local r = load(id)
   if r and r.status == 'running' and r.fence == fence then
     local data = cjson.decode(ARGV[i + 3])
     -- first: should they not be written, nothing is, and the worker sends the outcome without them
-    if data.steps then append_steps(id, r, data.steps) end
+    if data.steps then
+      append_steps(id, r, data.steps)
+      if data.steps.progress then keep(id, r, data.steps.progress, i + 5) end
+    end
     set(id, r, { settled = fence, duration_ms = math.max(0, now - r.started_at) })
     charge(id, r, data)
+    if (kind == 'fail' or kind == 'retry') and others_can(r, data) then
+      kind = 'release'
+      data.delay_ms, data.cause = HANDED_ON_MS, 'handed_on'
+    end
     if r.cancel_at ~= '' and STOPPED_BY_CANCEL[kind] then kind = 'cancelled' end
     VERBS[kind](id, r, data)
     ring_for_slot(r)
@@ -68,5 +90,6 @@ for i = 2, #ARGV, 4 do
   else
     words[#words + 1] = r and fence > 0 and r.settled == fence and 'ok' or 'lease_lost'
   end
+  i = i + 5 + 2 * fields
 end
 return words

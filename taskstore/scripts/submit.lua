@@ -2,6 +2,7 @@
 -- ARGV: 2 id, 3 run_at ms or 0, 4 deadline ms from now or 0, 5 idempotency key's Redis key or '', 6 sha256 of the body,
 --       7... the record's fields and values
 -- Returns {'created'|'exists', id, status, created_at} | {'queue_full'} | {'idempotency_conflict'}
+--         | {'agent_unavailable', the workers' word on why, or '' when they do not have it}
 -- Event: status pending
 local id, run_at, deadline, idem, body = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
 
@@ -20,6 +21,22 @@ if idem ~= '' then
       if known_body ~= body then return { 'idempotency_conflict' } end
       return existing(known)
     end
+  end
+end
+
+-- Before any worker has said which agents there are, a task waits for the one that will.
+local function agent_problem(agent)
+  local said = call('HGET', P .. 'agents', agent)
+  if said then
+    local problem = cjson.decode(said).problem
+    return problem ~= '' and problem or nil
+  end
+  return call('EXISTS', P .. 'agents') == 1 and '' or nil
+end
+for i = 7, #ARGV, 2 do
+  if ARGV[i] == 'agent' then
+    local problem = agent_problem(ARGV[i + 1])
+    if problem then return { 'agent_unavailable', problem } end
   end
 end
 

@@ -1,12 +1,16 @@
 import os
+import sys
+import types
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent.meter import Meter
-from agent.run_context import StepListener
+from agent.run_context import StepEvent, StepListener
 from agent.runner import AgentRunner
-from agent.work import AgentWork, Turn
+from agent.work import AgentWork, Answer, Turn
 from core_config import MODEL_REGISTRY, SIMULATOR, ModelConfig, Settings
 from tests.agent.scripted_provider import ScriptedProvider, scripted_provider
 
@@ -27,6 +31,45 @@ def provider() -> Iterator[ScriptedProvider]:
 
 
 PointAt = Callable[..., None]
+Install = Callable[..., None]
+OwnCode = Callable[..., Path]
+
+
+@pytest.fixture
+def own_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[OwnCode]:
+    """Writes an agents file and modules beside it, before the runner is made; answers the agents file's path."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a module that is written twice in a second is read twice
+
+    def write(agents: str, **modules: str) -> Path:
+        for name, text in modules.items():
+            (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+        path = tmp_path / "agents.toml"
+        path.write_text(agents, encoding="utf-8")
+        monkeypatch.setenv("AGENTS_FILE", str(path))
+        return path
+
+    yield write
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Install:
+    """Makes an agents file whose agent `probe` has these tools, before the runner is made."""
+
+    def write(*tools: object) -> None:
+        module = types.ModuleType("probe_tools")
+        for number, tool in enumerate(tools):
+            setattr(module, f"tool_{number}", tool)
+        monkeypatch.setitem(sys.modules, "probe_tools", module)
+        names = [f"probe_tools:tool_{number}" for number in range(len(tools))]
+        path = tmp_path / "agents.toml"
+        path.write_text(f'[agents.probe]\nprompt = "Use the tools."\ntools = {names}\n', encoding="utf-8")
+        monkeypatch.setenv("AGENTS_FILE", str(path))
+
+    return write
 
 
 class Bench:
@@ -35,6 +78,7 @@ class Bench:
     def __init__(self, provider: ScriptedProvider) -> None:
         self.provider = provider
         self.meter = Meter()
+        self.steps: list[StepEvent] = []
         self._runners: list[AgentRunner] = []
         self._current: AgentRunner | None = None
 
@@ -57,6 +101,14 @@ class Bench:
         self.meter = Meter()
         work = AgentWork(task_id="t1", message=message, model=model, agent=agent, history=history)
         return (await runner.run(work, self.meter, on_step=on_step)).text
+
+    async def answer(self, agent: str, given: str | dict[str, Any] = "hello", **work: Any) -> Answer:
+        """Of an agent of one's own; `steps` are then its steps."""
+        runner = self._current or self.configure()
+        self.meter, self.steps = Meter(), []
+        message = {"message": given} if isinstance(given, str) else {"message": "", "input": given}
+        asked = AgentWork(**{"task_id": "t1", "model": SIMULATOR, "agent": agent, **message, **work})
+        return await runner.run(asked, self.meter, on_step=self.steps.append)
 
     async def close(self) -> None:
         for runner in self._runners:

@@ -316,9 +316,6 @@ def test_the_setting_names_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("postgresql://me:hunter2@db/shop", "Postgres"),
-        ("postgres:///shop?password=hunter2", "Postgres"),
-        ("postgresql+psycopg://me:hunter2@db/shop", "Postgres"),
         ("mysql://me:hunter2@db/shop", "no address of an SQLite file"),
         ("hunter2", "no address of an SQLite file"),
         ("sqlite://shop.sqlite", "no address of an SQLite file"),

@@ -9,16 +9,9 @@ from langchain_core.tools import StructuredTool, tool
 
 from agent.errors import AgentError
 from agent.run_context import StepEvent
-from agent.specs import AGENTS, AgentSpec
 from agent.work import Turn
-from tests.agent.conftest import Bench, PointAt
+from tests.agent.conftest import Bench, Install, PointAt
 from tests.agent.scripted_provider import Reply, ScriptedProvider, completion, eventually
-
-
-def install(monkeypatch: pytest.MonkeyPatch, *tools: object) -> None:
-    spec = AgentSpec(prompt="Use the tools.", tools=tuple(t for t in tools if isinstance(t, StructuredTool)))
-    assert len(spec.tools) == len(tools)
-    monkeypatch.setitem(AGENTS, "probe", lambda _: spec)
 
 
 async def test_a_whole_tool_loop(bench: Bench, provider: ScriptedProvider) -> None:
@@ -51,15 +44,15 @@ async def test_a_whole_tool_loop(bench: Bench, provider: ScriptedProvider) -> No
 async def test_a_graph_is_built_once_and_history_is_sent(bench: Bench, provider: ScriptedProvider) -> None:
     runner = bench.configure()
     await bench.run("first")
-    graph = runner._graph("Simulator", "default")
+    agent = runner._agent("Simulator", "default")
     await bench.run("second", history=(Turn(role="user", text="hi"), Turn(role="assistant", text="hello you")))
-    assert runner._graph("Simulator", "default") is graph
+    assert runner._agent("Simulator", "default") is agent
     told = [(m["role"], m["content"]) for m in provider.requests[-1].body["messages"][1:]]
     assert told == [("user", "hi"), ("assistant", "hello you"), ("user", "second")]
 
 
 async def test_two_blocking_tools_of_one_turn_run_at_once_and_off_the_loop(
-    bench: Bench, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, provider: ScriptedProvider, install: Install
 ) -> None:
     barrier = threading.Barrier(2)
     threads: set[int] = set()
@@ -71,7 +64,7 @@ async def test_two_blocking_tools_of_one_turn_run_at_once_and_off_the_loop(
         barrier.wait(10)  # raises when the other does not come: one after the other can't pass
         return who
 
-    install(monkeypatch, meet)
+    install(meet)
     provider.says(completion(calls=[("meet", {"who": "a"}), ("meet", {"who": "b"})]), completion("Met."))
     assert await bench.run(agent="probe") == "Met."
     results = [m["content"] for m in provider.requests[1].body["messages"] if m["role"] == "tool"]
@@ -80,9 +73,7 @@ async def test_two_blocking_tools_of_one_turn_run_at_once_and_off_the_loop(
     assert len(threads) == 2
 
 
-async def test_a_blocking_tool_leaves_the_loop_free(
-    bench: Bench, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_blocking_tool_leaves_the_loop_free(bench: Bench, provider: ScriptedProvider, install: Install) -> None:
     entered, release = threading.Event(), threading.Event()
 
     @tool
@@ -92,7 +83,7 @@ async def test_a_blocking_tool_leaves_the_loop_free(
         assert release.wait(10)
         return "released"
 
-    install(monkeypatch, block)
+    install(block)
     provider.says(completion(calls=[("block", {})]), completion("Done."))
     run = asyncio.create_task(bench.run(agent="probe"))
     await eventually(entered.is_set)
@@ -100,9 +91,7 @@ async def test_a_blocking_tool_leaves_the_loop_free(
     assert await run == "Done."
 
 
-async def test_hanging_tools_hold_up_no_model_call(
-    bench: Bench, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_hanging_tools_hold_up_no_model_call(bench: Bench, provider: ScriptedProvider, install: Install) -> None:
     """More of them than the loop's own executor has threads, which every model call passes through."""
     release = threading.Event()
     hanging = 40
@@ -113,7 +102,7 @@ async def test_hanging_tools_hold_up_no_model_call(
         release.wait(20)
         return "released"
 
-    install(monkeypatch, block)
+    install(block)
     bench.configure(tool_timeout_seconds=0.3)
     provider.says(completion(calls=[("block", {})] * hanging), completion("Gave up."))
     try:
@@ -148,7 +137,7 @@ class Oddity(BaseException):
 )
 @pytest.mark.parametrize("kind", ["async", "sync"])
 async def test_whatever_a_tool_raises_the_model_is_told_and_goes_on(
-    bench: Bench, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch, kind: str, error: BaseException
+    bench: Bench, provider: ScriptedProvider, install: Install, kind: str, error: BaseException
 ) -> None:
     def sync_boom() -> str:
         """Fails."""
@@ -159,7 +148,7 @@ async def test_whatever_a_tool_raises_the_model_is_told_and_goes_on(
         raise error
 
     made = {"sync": {"func": sync_boom}, "async": {"coroutine": async_boom}}[kind]
-    install(monkeypatch, StructuredTool.from_function(name="boom", **made))  # type: ignore[arg-type]  # one of the two
+    install(StructuredTool.from_function(name="boom", **made))  # type: ignore[arg-type]  # one of the two
     provider.says(completion(calls=[("boom", {})]), completion("It did not work."))
     assert await bench.run(agent="probe") == "It did not work."
     told = provider.requests[1].body["messages"][-1]["content"]
@@ -307,7 +296,7 @@ async def test_cancelling_is_prompt_and_closes_the_provider_s_connection(
 
 
 async def test_a_cancelled_tool_is_not_told_as_failed(
-    bench: Bench, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, provider: ScriptedProvider, install: Install
 ) -> None:
     entered = asyncio.Event()
 
@@ -318,7 +307,7 @@ async def test_a_cancelled_tool_is_not_told_as_failed(
         await asyncio.sleep(30)
         return "late"
 
-    install(monkeypatch, wait)
+    install(wait)
     provider.says(completion(calls=[("wait", {})]), completion("Done."))
     run = asyncio.create_task(bench.run(agent="probe"))
     async with asyncio.timeout(10):

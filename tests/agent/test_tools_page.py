@@ -2,15 +2,12 @@
 
 import re
 
-import pytest
-from langchain_core.tools import StructuredTool
-
-from agent import read_only_sqlite, safe_http, tool_edge
+from agent import read_only_query, read_only_sqlite, safe_http, tool_edge
 from agent.database_file import database_file
-from agent.specs import AGENTS, AgentSpec, spec_of
+from agent.specs import spec_of
 from agent.tools import database, fetch
 from core_config import ROOT, Settings
-from tests.agent.conftest import Bench
+from tests.agent.conftest import Bench, Install
 from tests.agent.scripted_provider import ScriptedProvider, completion
 
 PAGE = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8")
@@ -23,20 +20,15 @@ def block(language: str) -> str:
 
 
 async def test_the_example_is_a_tool_that_an_agent_uses(
-    bench: Bench, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, provider: ScriptedProvider, install: Install
 ) -> None:
     module: dict[str, object] = {}
     exec(compile(block("python"), "docs/tools.md", "exec"), module)
 
-    def spec(settings: Settings) -> AgentSpec:
-        tool = module["build"](settings)  # type: ignore[operator]  # what exec made has no type
-        assert isinstance(tool, StructuredTool)
-        return AgentSpec(prompt="Use the tools.", tools=(tool,))
-
-    monkeypatch.setitem(AGENTS, "documented", spec)
+    install(module["exchange_rate"])
     asked = [("exchange_rate", {"currency": "CNY"}), ("exchange_rate", {"currency": "DEM"})]
     provider.says(completion(calls=asked), completion("Done."))
-    await bench.run(agent="documented")
+    await bench.run(agent="probe")
     offered = provider.requests[0].body["tools"][0]["function"]
     assert offered["description"] == "Tell how much of a currency one euro buys."
     assert offered["parameters"]["properties"]["currency"]["description"] == "Three letters, such as USD."
@@ -72,11 +64,11 @@ def test_the_limits_are_the_codes() -> None:
         f"{safe_http.TOTAL_SECONDS:g} s for all",
         f"| size | {safe_http.MAX_BYTES // 2**20} MiB",
         f"| result | {fetch.MAX_TEXT_CHARS:,} characters",
-        f"at most {read_only_sqlite.MAX_SQL_CHARS:,} characters",
+        f"at most {read_only_query.MAX_SQL_CHARS:,} characters",
         f"`DATABASE_TIMEOUT_SECONDS` ({defaults.database_timeout_seconds:g})",
         f"`DATABASE_MAX_ROWS` ({defaults.database_max_rows})",
         f"{database.MAX_ANSWER_CHARS:,} characters together, {database.MAX_CELL_CHARS:,} a cell",
-        f"{read_only_sqlite.MAX_COLUMNS} columns",
+        f"{read_only_query.MAX_COLUMNS} columns",
         f"| a value | {read_only_sqlite.MAX_VALUE_BYTES:,} bytes",
         f"| at once | {read_only_sqlite.MAX_AT_ONCE} queries",
         f"waits {read_only_sqlite.LOCK_SECONDS:g} s",

@@ -240,7 +240,7 @@ async def test_one_graph_serves_a_schema_and_the_oldest_goes(
     assert len(runner._typed._graphs) == 2
     provider.says(completion("Done."))
     await typed.run("untyped")
-    assert len(runner._graphs) == 1
+    assert len(runner._built) == 1
 
 
 async def test_references_are_not_written_out(typed: Typed, provider: ScriptedProvider) -> None:

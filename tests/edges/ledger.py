@@ -38,6 +38,8 @@ class Account:
     settled: set[int] = field(default_factory=set)
     tokens: int = 0
     cost_nusd: int = 0
+    model: str = ""
+    """The one it was submitted for, or that of its last replay that named one."""
 
     @property
     def status(self) -> Status:
@@ -58,12 +60,12 @@ class Ledger:
 
     def submitted(self, new: NewTask, record: Fields) -> None:
         assert record["status"] == "pending"
-        self.accounts[new.task_id] = Account(new, record)
+        self.accounts[new.task_id] = Account(new, record, model=new.model)
 
     def claimed(self, claim: Claim) -> None:
         account = self.accounts[claim.task_id]
         assert claim.fence == account.fence + 1, "each claim raises the fence by one"
-        assert claim.message == account.new.message
+        assert (claim.message, claim.model) == (account.new.message, account.model)
         account.claims += 1
         turns = [(turn.message, turn.answer) for turn in claim.history]
         key = (account.new.caller, account.new.session)
@@ -97,8 +99,9 @@ class Ledger:
             key = (account.new.caller, account.new.session)
             self.session_logs[key].append((account.new.message, one.result or ""))
 
-    def replayed(self, task_id: str) -> None:
+    def replayed(self, task_id: str, model: str | None) -> None:
         account = self.accounts[task_id]
+        account.model = model or account.model
         account.lives += 1
         account.retries = account.crashes = 0
 
@@ -118,6 +121,7 @@ class Ledger:
             if Status(before["status"]) in FINAL and record["status"] == before["status"]:
                 assert record == before, "a final record never changes"
                 assert events == account.events, "nothing happens to a task that has ended"
+            assert record["model"] == account.model, "only a replay changes the model"
             account.events = events
             self._check_budgets(account, before, record)
         self._check_sessions()

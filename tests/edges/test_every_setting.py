@@ -67,6 +67,9 @@ SHOWN_BY = {
         "OPENAI_API_KEY": "test_the_active_model",
         "ANTHROPIC_API_KEY": "test_the_active_model",
     },
+    "tests/agent/test_agents_file.py": {
+        "AGENTS_FILE": "test_a_relative_agents_file_is_the_project_s",
+    },
     "tests/edges/test_canary.py": {
         "MODELS_FILE": "planted",
         "LANGFUSE_HOST": "planted",

@@ -3,8 +3,9 @@
 The routes come from the app itself: a new one fails here until it has a row.
 """
 
+import asyncio
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,10 @@ from fastapi import FastAPI
 from core_config import Settings
 from gateway.app import create_app
 from gateway.guard import OPEN
+from taskstore.claims import Settlement
+from taskstore.connection import connect
+from taskstore.records import NewTask
+from taskstore.store import TaskStore
 
 from .conftest import ALICE, API_KEYS, BOB, CAROL, Deployment
 
@@ -29,22 +34,27 @@ class Row:
 
     options: Mapping[str, Any] = field(default_factory=dict)
     query: str = ""
+    admin: bool = False
+    """Only admins may: to all others every id is one refusal."""
 
 
 ROWS = {
     "POST /task": Row({"json": {"message": "m"}}),
     "GET /task/{task_id}": Row(query="?wait=0.05"),
     "POST /task/{task_id}/cancel": Row(),
+    "POST /task/{task_id}/replay": Row({"json": {"model": "Simulator"}}, admin=True),
     "GET /tasks": Row(),
     "POST /chat": Row({"json": {"message": "m"}}),
     "GET /models": Row(),
+    "GET /agents": Row(),
     "GET /health": Row(),
     "GET /ready": Row(),
     "GET /metrics": Row(),
     "GET /openapi.json": Row(),
     "HEAD /openapi.json": Row(),
 }
-OF_A_TASK = [name for name in ROWS if "{" in name]
+OF_A_TASK = [name for name in ROWS if "{" in name and not ROWS[name].admin]
+OF_ADMINS = [name for name in ROWS if ROWS[name].admin]
 OF_NO_TASK = [name for name in ROWS if "{" not in name]
 
 
@@ -78,6 +88,64 @@ def hers(alice: httpx.Client) -> str:
     """A task of Alice's that waits for its time."""
     body = {"message": "hers", "run_at": "2099-01-01T00:00:00Z", "session_id": "s", "user_id": "u"}
     return str(alice.post("/task", json=body).raise_for_status().json()["task_id"])
+
+
+@pytest.fixture
+def failed(deployment: Deployment) -> str:
+    """A task of Alice's that failed, of a model that nobody else runs."""
+    task_id = secrets.token_hex(16)
+
+    async def submit_and_fail(store: TaskStore) -> None:
+        await store.submit(
+            NewTask(task_id=task_id, caller="alice", message="m", model=task_id, idempotency_key=task_id[:8])
+        )
+        (claim,) = (await store.claim(task_id, 1, room=1, extra=0, models={task_id: None})).tasks
+        settlement = Settlement(task_id=task_id, fence=claim.fence, kind="bury", error="why", error_code="internal")
+        assert await store.settle([settlement]) == ["ok"]
+
+    in_store(deployment, submit_and_fail)
+    return task_id
+
+
+def in_store(deployment: Deployment, act: Callable[[TaskStore], Awaitable[None]]) -> None:
+    settings = Settings(redis_url=deployment.redis_url, key_prefix=deployment.prefix)
+
+    async def run() -> None:
+        async with connect(settings.redis_address) as client:
+            await act(TaskStore(client, settings))
+
+    asyncio.run(run())
+
+
+def forgotten_by_redis(deployment: Deployment, task_id: str) -> None:
+    """Its times to live are over, before any sweep came: what names it in the indices is still there."""
+
+    async def expire(store: TaskStore) -> None:
+        keys = (store.keys.task(task_id), store.keys.events(task_id), store.keys.idempotency("alice", task_id[:8]))
+        for key in keys:
+            assert await store.redis.pexpire(key, 1) == 1
+        await until_gone(store, *keys)
+
+    in_store(deployment, expire)
+
+
+def forgotten_by_the_sweep(deployment: Deployment, task_id: str) -> None:
+    """Its retention is over, and the worker's next sweep finds it."""
+
+    async def expire(store: TaskStore) -> None:
+        assert await store.redis.zadd(store.keys.gone(), {f"{task_id} alice": 1}, xx=True, ch=True) == 1
+        await until_gone(store, store.keys.task(task_id), store.keys.events(task_id))
+
+    in_store(deployment, expire)
+
+
+async def until_gone(store: TaskStore, *keys: str) -> None:
+    async with asyncio.timeout(20):
+        while await store.redis.exists(*keys):
+            await asyncio.sleep(0.02)
+
+
+FORGOTTEN = {"by Redis": forgotten_by_redis, "by the sweep": forgotten_by_the_sweep}
 
 
 def ask(client: httpx.Client, name: str, task_id: str = "") -> httpx.Response:
@@ -117,6 +185,43 @@ def test_anothers_task_is_a_missing_one_byte_for_byte(
     assert ask(alice, "GET /task/{task_id}", hers).json() == before, "nothing of it was touched"
     assert ask(alice, name, hers).status_code == 200
     assert ask(admin, name, hers).status_code == 200
+
+
+@pytest.mark.parametrize("name", OF_ADMINS)
+def test_what_admins_may_refuses_all_others_alike_whatever_the_id(
+    name: str, failed: str, alice: httpx.Client, bob: httpx.Client, admin: httpx.Client, strangers: list[httpx.Client]
+) -> None:
+    before = ask(alice, "GET /task/{task_id}", failed).json()
+    ids = (failed, secrets.token_hex(16), *BAD_IDS)
+    (refused, *others) = [ask(client, name, one) for client in (alice, bob) for one in ids]
+    assert (refused.status_code, refused.json()["code"]) == (403, "admin_only")
+    assert all(alike(other) == alike(refused) for other in others)
+    assert {ask(client, name, one).status_code for client in strangers for one in ids} == {401}
+
+    missing = alike(ask(bob, "GET /task/{task_id}", secrets.token_hex(16)))
+    assert all(alike(ask(admin, name, one)) == missing for one in ids[1:])
+    assert ask(alice, "GET /task/{task_id}", failed).json() == before, "nothing of it was touched"
+    assert ask(admin, name, failed).status_code == 200
+    assert ask(alice, "GET /task/{task_id}", failed).json() != before
+
+
+@pytest.mark.parametrize("name", OF_A_TASK + OF_ADMINS)
+@pytest.mark.parametrize("how", FORGOTTEN)
+def test_a_task_past_its_retention_is_a_missing_one_byte_for_byte(
+    name: str, how: str, deployment: Deployment, failed: str, alice: httpx.Client, bob: httpx.Client,
+    admin: httpx.Client,
+) -> None:  # fmt: skip
+    clients = [alice, bob, admin]
+    assert [ask(client, "GET /task/{task_id}", failed).status_code for client in clients] == [200, 404, 200]
+    FORGOTTEN[how](deployment, failed)
+    for client in clients:
+        missing = ask(client, name, secrets.token_hex(16))
+        assert missing.status_code == (403 if ROWS[name].admin and client is not admin else 404)
+        assert alike(ask(client, name, failed)) == alike(missing)
+    assert failed not in alice.get("/tasks").text
+    again = alice.post("/task", json={"message": "other"}, headers={"idempotency-key": failed[:8]})
+    assert again.status_code == 200, "its key went with it"
+    assert again.json()["task_id"] != failed
 
 
 @pytest.mark.parametrize("name", OF_NO_TASK)

@@ -13,14 +13,21 @@ import hypothesis
 import pytest
 import redis.asyncio
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from core_config import Settings
 from taskstore.claims import Claim, Settlement
 from taskstore.connection import connect
 from taskstore.errors import IdempotencyConflict, QueueFull, TaskNotFound, WrongStatus
 from taskstore.records import Kind, NewTask, TokenUsage, WorkerInfo
-from taskstore.states import FINAL
+from taskstore.states import FINAL, Status
 from taskstore.store import ANY_CALLER, TaskStore
 from tests.conftest import RedisServer
 
@@ -130,23 +137,20 @@ class StoreMachine(RuleBasedStateMachine):
             if new.idempotency_key is not None:
                 self.idempotent[new.caller, new.idempotency_key] = (new.task_id, new.body_sha256)
 
-    @rule(verb=st.sampled_from(["cancel", "decide", "replay"]), which=some, caller=st.sampled_from([*CALLERS, "*"]))
+    @rule(verb=st.sampled_from(["cancel", "decide"]), which=some, caller=st.sampled_from([*CALLERS, "*"]))
     def request(self, verb: str, which: int, caller: str) -> None:
         if not self.submits:
             return
         task_id = self.submits[which % len(self.submits)].task_id
         account = self.ledger.accounts.get(task_id)
-        allowed = account is not None and (verb == "replay" or caller in {ANY_CALLER, account.new.caller})
+        allowed = account is not None and caller in {ANY_CALLER, account.new.caller}
         self.verbs = {verb}
         refused_for: str | None = None
         try:
-            match verb:
-                case "cancel":
-                    self.run(self.store.cancel(task_id, caller))
-                case "decide":
-                    self.run(self.store.decide(task_id, "{}", caller))
-                case _:
-                    self.run(self.store.replay(task_id))
+            if verb == "cancel":
+                self.run(self.store.cancel(task_id, caller))
+            else:
+                self.run(self.store.decide(task_id, "{}", caller))
         except TaskNotFound:
             assert not allowed
             return
@@ -155,8 +159,46 @@ class StoreMachine(RuleBasedStateMachine):
         assert allowed
         assert account is not None
         assert refused_for in {None, account.status}
-        if refused_for is None and verb == "replay" and account.status in FINAL:
-            self.ledger.replayed(task_id)
+
+    @rule(which=some, model=st.sampled_from([None, *MODELS]), times=st.integers(1, 2))
+    def replay(self, which: int, model: str | None, times: int) -> None:
+        if self.submits:
+            self.send_replay(self.submits[which % len(self.submits)].task_id, model, times, 0)
+
+    def failed(self) -> list[str]:
+        return [task_id for task_id, account in self.ledger.accounts.items() if account.status is Status.FAILED]
+
+    @precondition(lambda self: bool(self.failed()))
+    @rule(which=some, model=st.sampled_from([None, *MODELS]), times=st.integers(1, 2),
+          deadline_ms=st.sampled_from([0, 0, 50_000]))  # fmt: skip
+    def replay_what_failed(self, which: int, model: str | None, times: int, deadline_ms: int) -> None:
+        """A rule of its own: few walks would come across what failed by chance."""
+        failed = self.failed()
+        self.send_replay(failed[which % len(failed)], model, times, deadline_ms)
+
+    def send_replay(self, task_id: str, model: str | None, times: int, deadline_ms: int) -> None:
+        account = self.ledger.accounts.get(task_id)
+        self.verbs = {"replay"}
+        refused_for: str | None = None
+        try:
+            answers = {self.run(self.store.replay(task_id, deadline_ms, model=model)) for _ in range(times)}
+        except TaskNotFound:
+            assert account is None
+            return
+        except WrongStatus as error:
+            refused_for = error.status
+        assert account is not None
+        if refused_for is not None:
+            assert refused_for == account.status != Status.FAILED
+            assert account.lives == 1 or model not in {None, account.model}, "a repeat is no other request"
+            return
+        if account.status is Status.FAILED:
+            assert answers == {Status.PENDING}
+            self.ledger.replayed(task_id, model)
+        else:
+            assert answers == {account.status}, "sent again it says how the task stands"
+            assert account.lives > 1
+            assert model in {None, account.model}
 
     # -- the workers'
 

@@ -44,6 +44,7 @@ ROUTES: list[Route] = [
     ("POST", "/task/{id}/cancel", {}),
     ("GET", "/tasks", {}),
     ("GET", "/models", {}),
+    ("GET", "/agents", {}),
     ("GET", "/openapi.json", {}),
     ("GET", "/docs", {}),
     ("GET", "/no-such-route", {}),

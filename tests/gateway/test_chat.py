@@ -4,7 +4,7 @@ import asyncio
 
 import httpx
 
-from gateway.problems import TASK_STATUSES
+from gateway.problems import KINDS, TASK_STATUSES
 from taskstore.error_codes import ErrorCode
 from taskstore.records import Kind, TokenUsage
 from taskstore.states import Status
@@ -62,6 +62,8 @@ def test_the_statuses_follow_the_design():
             assert status == 409
         elif code.value.endswith("_timeout") or code is ErrorCode.DEADLINE_EXCEEDED:
             assert status == 504
+        elif code is ErrorCode.AGENT_UNAVAILABLE:
+            assert status == KINDS["agent_unavailable"].status
         elif code.value.startswith("provider_"):
             assert status == 502
         else:

@@ -126,6 +126,7 @@ KEYED = {"API_KEYS": "a:" + "0" * 64, "ACTIVE_MODEL_KEY": "Simulator"}
         ({"API_KEYS": "alice:plain-secret"}, ["API_KEYS, entry 1", "64 hex digits"]),
         ({"API_KEYS_FILE": "/nonexistent/keys"}, ["API_KEYS_FILE=/nonexistent/keys"]),
         ({"ACTIVE_MODEL_KEY": "GTP"}, ["ACTIVE_MODEL_KEY", "GTP"]),
+        ({"AGENTS_FILE": "/nonexistent/agents.toml"}, ["AGENTS_FILE /nonexistent/agents.toml", "Correct the path"]),
         ({"ACTIVE_MODEL_KEY": "DeepSeek-V3"}, ["DEEPSEEK_API_KEY"]),
         ({"GATEWAY_HOST": "host.invalid", **KEYED}, ["GATEWAY_HOST=host.invalid", "cannot be listened on"]),
     ],

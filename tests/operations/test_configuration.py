@@ -67,6 +67,13 @@ def test_start_refuses_a_model_that_cannot_answer(refused: Refused) -> None:
     refused("Simulator", API_KEYS=f"alice:{'0' * 64}")
 
 
+def test_start_refuses_a_bad_agents_file(refused: Refused, tmp_path: Path) -> None:
+    file = tmp_path / "agents.toml"
+    refused(f"AGENTS_FILE {file}", "cannot be read", AGENTS_FILE=str(file))
+    file.write_text('[agents.a]\n\nmodle = "GPT"\n')
+    refused(f"AGENTS_FILE {file}, line 3, agent 'a', modle", "did you mean 'model'?", AGENTS_FILE=str(file))
+
+
 def test_a_misspelt_setting_is_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(configuration, "ROOT", tmp_path)
     assert configuration.misspelt() == []

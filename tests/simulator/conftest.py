@@ -24,6 +24,7 @@ def shared() -> Iterator[Server]:
 def simulator(shared: Server) -> Server:
     """A real simulator process with its defaults, an empty journal and no control rules."""
     shared.http.delete(f"{shared.root}/control").raise_for_status()
+    shared.http.delete(f"{shared.root}/script").raise_for_status()
     shared.http.delete(f"{shared.root}/journal").raise_for_status()
     return shared
 

@@ -18,8 +18,8 @@ import pytest
 from core_config import ROOT
 from tests.conftest import free_port
 
-PARTS = ("agent", "gateway", "loadtest", "monitoring", "operations", "taskstore", "worker")
-FILES = ("core_config.py", "manage.py", "pyproject.toml", "requirements.lock")
+PARTS = ("agent", "examples", "gateway", "loadtest", "monitoring", "operations", "taskstore", "worker")
+FILES = ("agents_config.py", "core_config.py", "manage.py", "pyproject.toml", "requirements.lock")
 
 
 class System:

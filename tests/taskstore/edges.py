@@ -64,6 +64,10 @@ def replay(store: TaskStore) -> Awaitable[Any]:
     return store.replay("t1")
 
 
+def replay_on_n(store: TaskStore) -> Awaitable[Any]:
+    return store.replay("t1", model="N")
+
+
 def claimed(now: int, taken: str = '[["t1","1"]]') -> State:
     """What a claim leaves behind about the worker."""
     return {

@@ -4,7 +4,7 @@ from math import inf
 
 from taskstore.states import Status
 
-from .edges import Case, cancel, decide, ended, joined, moved, replay, sweep, swept
+from .edges import Case, cancel, decide, ended, joined, moved, replay, replay_on_n, sweep, swept
 from .state import About, State, Stream, ZSet
 from .worlds import (
     CANCELLED_ERROR,
@@ -91,10 +91,11 @@ def decided(now: int) -> State:
                  queued_at=About(now)) | {"bell:b": ["1"]}  # fmt: skip
 
 
-def replayed(now: int) -> State:
+def replayed(now: int, model: str = "M", **fields: int | str | None) -> State:
+    told = {} if model == "M" else {"model": model}
     return moved(
-        now, "dead", "ready:M:b", 1.0, event(0, "pending", 1, 1, cause="replayed"),
-        queued_at=About(now), retries=0, crashes=0,
+        now, "dead", f"ready:{model}:b", 1.0, event(0, "pending", 1, 1, cause="replayed") | told,
+        queued_at=About(now), retries=0, crashes=0, model=model, replays=1, **fields,
         error=None, error_code=None, completed_at=None, deadline_at=None,
     ) | {
         "bell:b": ["1"], "live": ZSet(t1=inf), "gone": ZSet({"t1 alice": None}),
@@ -145,6 +146,10 @@ OTHER_CASES = [
     Case("decide", "waiting", "pending", waiting, decide, PENDING, decided),
     Case("replay", "failed", "pending", failed, replay, PENDING, replayed),
     Case("replay", "failed", "pending", due(buried, -100), replay, PENDING, replayed, "dead letter"),
+    Case("replay", "failed", "pending", with_task(buried, answered_by="M", simulated="1", limited_from="9"),
+         replay_on_n, PENDING, lambda now: joined(
+             replayed(now, "N", answered_by=None, simulated=None, limited_from=None), {"lanes": {"N:b"}}
+         ), "on another model"),
     Case("expire", "retrying", "failed", half_a_second_ago(due(retrying_ready, -100)), sweep(), {"expired": 1},
          lambda now: joined(behind_clock(now), expired(now, "ready:M:b", 1)), "ready"),
 ]  # fmt: skip

@@ -65,7 +65,9 @@ BROKEN: list[tuple[World, Any, list[str]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "breaks", "sentences"), BROKEN, ids=lambda part: str(part)[:60])
+@pytest.mark.parametrize(
+    ("make", "breaks", "sentences"), BROKEN, ids=lambda part: getattr(part, "__name__", str(part))[:60]
+)
 async def test_each_broken_rule_is_found(
     make: World, breaks: State, sentences: list[str], store: TaskStore, contents: Contents
 ) -> None:

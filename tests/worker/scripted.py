@@ -4,12 +4,14 @@ Messages: `say TEXT`, `clock` (answers its monotonic clock, ns), `sleep SECONDS`
 `block SECONDS` (the event loop itself), `swallow PATH` (a hold that ignores its cancellation), `raise NAME`,
 `beat PATH` (a dot every moment, for ever), `once PATH` (fails in passing the first time, then holds for ever), `spend`
 (tokens, then a hold for ever), `surrogate`, `large BYTES`, `die` (the process).
+With the flag `agents=JSON` it says of its agents what that says.
 With steps: `steps N` (of a model and tools in turn), `begin PATH` (a tool that holds until the file exists), `leak
 TEXT` (in every text of a step).
 """
 
 import asyncio
 import builtins
+import json
 import os
 import sys
 import time
@@ -27,6 +29,7 @@ from core_config import Settings
 from monitoring.logs import setup_logging
 from monitoring.tracing import Tracing
 from taskstore.records import WorkerInfo
+from worker.announcement import Prepare
 from worker.engine import Engine
 from worker.executor import Executor
 
@@ -130,6 +133,13 @@ async def hook(ctx: dict[object, object]) -> None:
     raise RuntimeError("a hook of arq's that raises")
 
 
+def says(agents: dict[str, str | None]) -> Prepare:
+    async def prepare() -> dict[str, str | None]:
+        return agents
+
+    return prepare
+
+
 def main() -> None:
     settings = Settings(_env_file=None)
     redact = setup_logging(settings, "worker")
@@ -142,6 +152,9 @@ def main() -> None:
         hooks = {"on_job_start": hook, "on_job_end": hook, "after_job_end": hook}
     if "slow-hook" in sys.argv:
         hooks = {"after_job_end": slow_hook}
+    for flag in sys.argv[2:]:
+        if flag.startswith("agents="):
+            hooks["prepare"] = says(json.loads(flag.removeprefix("agents=")))
     Engine(settings, Executor(ScriptedRunner(), Tracing(settings, redact)), worker, models, **hooks).run()
 
 

@@ -1,17 +1,26 @@
-"""A program in the worker's place: it reports to the real store and claims tasks, but never finishes one."""
+"""A program in the worker's place: it reports to the real store and claims tasks, but never finishes one.
+
+Of agents it knows what `agent/probe.py` of its copy says in `AGENTS`, if there is one; code that is broken ends it.
+"""
 
 import argparse
 import asyncio
+import importlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 from core_config import Settings
 from taskstore.connection import connect
 from taskstore.records import WorkerInfo
 from taskstore.store import TaskStore
+
+AGENTS: dict[str, str | None] = {"default": None}
+if Path("agent/probe.py").exists():
+    AGENTS = importlib.import_module("agent.probe").AGENTS
 
 
 async def work(worker_id: str) -> None:
@@ -22,6 +31,7 @@ async def work(worker_id: str) -> None:
     number = 0
     async with connect(settings.redis_address) as client:
         store = TaskStore(client, settings)
+        await store.report(worker_id, AGENTS)
         while not stop.is_set():
             number += 1
             await store.renew(me, [])
