@@ -233,7 +233,8 @@ class ModelConfig(BaseModel):
     params: dict[str, Any] = Field(default_factory=dict, description="More fields of each request.")
     max_concurrency: int | None = Field(None, ge=1, description="Tasks that may run on this model at once.")
     rpm: int | None = Field(None, ge=1, description="Requests a minute that this model's account allows.")
-    fallbacks: tuple[str, ...] = Field((), description="Models to try in turn when this one fails in passing.")
+    fallbacks: tuple[str, ...] = Field((), description="Models to try in turn when this one fails: docs/limits.md.")
+    cooldown: bool = Field(True, description="Whether no task is started on it for a time while it fails.")
     simulated: bool = Field(False, description="Answers are made up: every one says so.")
 
     @model_validator(mode="after")
@@ -293,7 +294,12 @@ MODEL_REGISTRY: dict[str, ModelConfig] = {
     # Any OpenAI-compatible server: this is Ollama's port; vLLM's is 8000. Override in MODELS_FILE.
     "Local": ModelConfig(litellm_id="openai/qwen3", base_url="http://127.0.0.1:11434/v1", max_concurrency=4),
     SIMULATOR: ModelConfig(  # base_url follows SIMULATOR_PORT, in load_registry
-        litellm_id="openai/simulator", price_in=0.0, price_out=0.0, max_tokens_limit=8192, simulated=True
+        litellm_id="openai/simulator",
+        price_in=0.0,
+        price_out=0.0,
+        max_tokens_limit=8192,
+        simulated=True,
+        cooldown=False,  # its failures were asked for, by one task's message: they say nothing of the next task
     ),
 }
 

@@ -24,6 +24,8 @@ COMMANDS = (
     ("ask", "submit a question, wait for the answer and print it"),
     ("tasks", "list tasks, by status, user, session, model, time"),
     ("why", "where a task's time went, and what it cost"),
+    ("pause", "accept tasks of a model or an agent, but do not start them"),
+    ("resume", "start them again; also ends a model's cooldown"),
     ("compare", "put one question to several models, and show their answers side by side"),
     ("smoke", "check a running system from outside"),
     ("models", "the model registry; `models test` tries the keys"),

@@ -7,7 +7,7 @@ FunctionAgent    somebody's own `async def agent(input, ctx)`
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, Final, Protocol
 
@@ -20,6 +20,7 @@ from langgraph.graph.state import CompiledStateGraph
 from agent.answers import answer_of_function, answer_of_state, held_to
 from agent.context import current_context
 from agent.errors import RefusedError, UnavailableError
+from agent.fallbacks import Fallbacks
 from agent.final_text import final_text
 from agent.imports import failed, place_of
 from agent.messages import messages_of
@@ -66,6 +67,8 @@ class DescribedAgent:
     ) -> None:
         self.model, self.tools = model, tools
         self._spec, self._middleware, self._typed = spec, middleware, typed
+        fallbacks = [one for each in middleware if isinstance(each, Fallbacks) for one in each.keys]
+        self._built_from = (spec.name, model.key, *fallbacks)
         # Steps of the graph: more than the model calls allowed can ever need, so that their limit comes first.
         self._recursion_limit = limit * (12 + 4 * len(middleware)) + 20
         self._untyped = self._graph()
@@ -73,7 +76,7 @@ class DescribedAgent:
     async def answer(self, work: AgentWork, config: RunnableConfig) -> Answer:
         graph, schema = self._untyped, work.output_schema
         if schema is not None:
-            graph = self._typed.get((work.model, work.agent), schema, lambda: self._graph(TypedOutput(schema)))
+            graph = self._typed.get(self._built_from, schema, lambda: self._graph(TypedOutput(schema)))
         state = await invoke(
             graph, {"messages": messages_of(work)}, {**config, "recursion_limit": self._recursion_limit}, work
         )
@@ -147,13 +150,16 @@ def build_agent(
     settings: Settings,
     threads: Executor,
     typed: RecentGraphs[Graph],
+    fallbacks: Sequence[RegistryModel] = (),
 ) -> Agent:
-    """`typed` keeps the graphs that are built for a task's output_schema, of all agents. Raises UnavailableError when
-    the agent's code is none of the three kinds, or fails.
+    """`typed` keeps the graphs that are built for a task's output_schema, of all agents. `fallbacks` are asked in turn
+    when a call of `model` fails. Raises UnavailableError when the agent's code is none of the three kinds, or fails.
     """
     tools = {tool.name: edged(tool, seconds=settings.tool_timeout_seconds, threads=threads) for tool in spec.tools}
     about = file.where(spec.name, "middleware")
     middleware = [middleware_of(one, model, about) for one in spec.config.middleware]
+    if fallbacks:  # next to the model: what the others change of a request is changed for all
+        middleware.append(Fallbacks(fallbacks))
     code, place = spec.code, f"{spec.where}: {spec.config.run}"
     if spec.config.run is None:
         limit = spec.config.max_iterations or settings.agent_max_iterations

@@ -53,6 +53,11 @@ class RegistryModel(ChatLiteLLM):
         model._key, model._config, model._seconds = key, config, settings.model_timeout_seconds
         return model
 
+    @property
+    def key(self) -> str:
+        """Its name in the registry."""
+        return self._key
+
     def bind_tools(self, tools: Sequence[Any], tool_choice: Any = None, **kwargs: Any) -> Runnable[Any, AIMessage]:
         sent, choice = as_sent(tools, tool_choice)
         return super().bind_tools(sent, choice, **kwargs)
@@ -81,6 +86,7 @@ class RegistryModel(ChatLiteLLM):
         started = time.monotonic()
         answer: AIMessage | None = None
         code: str | None = None
+        wait: float | None = None
         usage, cost = TokenUsage(), None
         try:
             async with asyncio.timeout(self._seconds):
@@ -99,7 +105,7 @@ class RegistryModel(ChatLiteLLM):
                 code = "cancelled"
                 raise
             failure = translate(error, model=self._key, answered=exchange.answered)
-            code = failure.code
+            code, wait = failure.code, failure.retry_after
             raise failure from error
         else:
             return result
@@ -113,6 +119,7 @@ class RegistryModel(ChatLiteLLM):
                     result=cut(answer.text) if answer else None,
                     error=code,
                     duration_ms=(time.monotonic() - started) * 1000,
+                    retry_after=wait,
                     usage=usage,
                     cost_usd=cost,
                 )

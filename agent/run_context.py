@@ -17,6 +17,7 @@ from agent.meter import Meter, TokenUsage
 
 if TYPE_CHECKING:
     from agent.context import AgentContext
+    from agent.errors import AgentError
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ class StepEvent:
     error: str | None = None
     """A model call's error code, or what the model was told of a tool's failure."""
     duration_ms: float | None = None
+    retry_after: float | None = None
+    """Seconds that the provider of a model call which failed asked to wait."""
     usage: TokenUsage | None = None
     cost_usd: float | None = None
 
@@ -63,6 +66,8 @@ class Run:
     """What the agent's own code is given."""
     model_calls: int = 0
     """Those made: also by earlier attempts, if they were answered and the run goes on from there."""
+    failed_models: "dict[str, AgentError]" = field(default_factory=dict)
+    """Models that failed in this run and how: each is passed over as long as another is left."""
     steps: int = 0
     ledger: ToolLedger | None = None
     """Where finished tool calls are kept; None keeps none."""

@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from agent.build import Agent, Graph, build_agent
 from agent.context import AgentContext
 from agent.errors import AgentError, ErrorCode, UnavailableError
+from agent.fallbacks import chain_of
 from agent.imports import failed
 from agent.mcp_tools import McpTools
 from agent.meter import Meter
@@ -46,7 +47,7 @@ class AgentRunner:
         self._mcp_started = not agents.mcp
         self._specs = Specs(agents, settings, self._mcp)
         self._models: dict[str, RegistryModel] = {}
-        self._built: dict[tuple[str, str], Agent] = {}
+        self._built: dict[tuple[str, ...], Agent] = {}
         self._typed: RecentGraphs[Graph] = RecentGraphs()
 
     async def prepare(self) -> dict[str, str | None]:
@@ -79,7 +80,7 @@ class AgentRunner:
         """Raises AgentError, or CancelledError when it was cancelled; nothing else."""
         try:
             await self._start_servers()
-            agent = self._agent(work.model, work.agent)
+            agent = self._agent(work.model, work.agent, work.avoid)
             run = Run(
                 meter=meter, on_step=on_step, call_limit=self._call_limit(work.agent), allowed=frozenset(agent.tools)
             )
@@ -115,17 +116,30 @@ class AgentRunner:
                     await self._mcp.start()
                     self._mcp_started = True
 
-    def _agent(self, model_key: str, name: str) -> Agent:
-        """From the model's key and the agent's name, which stand for all that it is built from: they don't change."""
-        if (model_key, name) not in self._built:
+    def _agent(self, model_key: str, name: str, avoid: Sequence[str] = ()) -> Agent:
+        """From the agent's name and the models to call in turn, which stand for all that it is built from: they don't
+        change.
+        """
+        chain = chain_of(model_key, self._registry, avoid)
+        made = (name, *chain)
+        if made not in self._built:
             spec = self._specs.find(name)
-            model = self._model(model_key)
-            self._built[model_key, name] = self._build(model, spec)
-        return self._built[model_key, name]
+            model = self._model(chain[0])
+            self._built[made] = self._build(model, spec, self._those_with_keys(chain[1:]))
+        return self._built[made]
 
-    def _build(self, model: RegistryModel, spec: AgentSpec) -> Agent:
+    def _those_with_keys(self, chain: Sequence[str]) -> list[RegistryModel]:
+        models = []
+        for key in chain:
+            try:
+                models.append(self._model(key))
+            except AgentError as error:
+                logger.warning("The fallback %r cannot be used: %s", key, error.detail)
+        return models
+
+    def _build(self, model: RegistryModel, spec: AgentSpec, fallbacks: Sequence[RegistryModel]) -> Agent:
         try:
-            return build_agent(model, spec, self._specs.file, self._settings, self._threads, self._typed)
+            return build_agent(model, spec, self._specs.file, self._settings, self._threads, self._typed, fallbacks)
         except (AgentError, UnavailableError):
             raise
         except Exception as error:  # LangChain's, of parts that do not go together

@@ -30,6 +30,8 @@ class AgentWork:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     input: Mapping[str, Any] | None = None
     """The task's JSON object, in the place of a message."""
+    avoid: tuple[str, ...] = ()
+    """Models that cool down: passed over in this run, as long as another of the chain is left."""
     output_schema: Mapping[str, Any] | None = None
     """JSON Schema that the answer's `data` must satisfy."""
     durable: Durable | None = field(default=None, compare=False)

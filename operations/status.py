@@ -53,7 +53,9 @@ def gather(settings: Settings, state: runstate.RunState) -> dict[str, Any]:
         problems.append(str(error))
     except Exception as error:  # noqa: BLE001 a store that fails in any way is a fact to report
         problems.append(f"the queue cannot be read: {error}")
-    workers, said = (queue.pop("workers"), queue.pop("agents")) if queue else (None, None)
+    workers, said, paused, cooling = (
+        [queue.pop(name) for name in ("workers", "agents", "paused", "cooling")] if queue else [None] * 4
+    )
     problems += [f"agent {name!r}: {word['problem']}" for name, word in (said or {}).items() if word["problem"]]
     if state.reload_failure:
         problems.append(f"the last change of the agents' code is not running: {state.reload_failure}")
@@ -73,6 +75,8 @@ def gather(settings: Settings, state: runstate.RunState) -> dict[str, Any]:
         "queue": queue,
         "workers": workers,
         "agents": said,
+        "paused": paused,
+        "cooling": cooling,
         "reload": state.reload,
         "processes": processes,
         "var_dir": str(settings.var_dir),
@@ -100,6 +104,13 @@ def show(report: dict[str, Any]) -> None:
         print(f"        {redis['durability']}")
     if report["queue"]:
         print("Queue   " + ", ".join(f"{count} {name}" for name, count in report["queue"].items()))
+    for one in report["paused"] or ():
+        for_s = terminal.duration(one["for_ms"] / 1000)
+        print(f"Paused  {one['kind']} {terminal.plain(one['name'], 60)}, for {for_s}: its tasks are not started")
+    for one in report["cooling"] or ():
+        again = f"in {terminal.duration(one['left_ms'] / 1000)}" if one["left_ms"] else "now"
+        name = terminal.plain(one["model"], 60)
+        print(f"Cooling model {name}: it failed ({one['error_code']}); one task tries it again {again}")
     print()
     terminal.table(
         ("PROCESS", ">PID", ">UP", ">MEMORY", ">RESTARTS"),

@@ -1,7 +1,7 @@
 """What a task waited for and how its attempts went, from its record and its stream. Pure: `why` prints it."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from taskstore.events import TaskEvent, TaskHistory
@@ -10,6 +10,10 @@ from taskstore.steps import Step, steps_of
 
 SLOT = "for a worker with room"
 LIMIT = "for its model's limit of tasks at once"
+RATE = "for its model's limit of requests a minute"
+COOLDOWN = "for its model, which failed and was cooling down"
+PAUSE = "for the end of a pause (manage.py resume)"
+HELD = {"limit": LIMIT, "rate": RATE, "cooldown": COOLDOWN, "pause": PAUSE}
 SESSION = "for its session, which another task held"
 TIME = "for its time (run_at)"
 DELAY = "for the delay before a retry"
@@ -75,7 +79,7 @@ def timeline(history: TaskHistory) -> list[Part]:
             case "cancel_requested", _:
                 parts.append(Note(event.at, "a cancel was requested"))
             case "status", "running":
-                parts += _waits(since, event.at, SLOT, event.limited_ms)
+                parts += _waits(since, event.at, SLOT, event.held)
                 began = event
             case "status", _:
                 if began is not None:
@@ -87,19 +91,18 @@ def timeline(history: TaskHistory) -> list[Part]:
     if began is not None:
         parts.append(_run(began, history.now, "", steps))
     elif not record.is_final:
-        parts += _waits(since, history.now, _stands(record), history.limited_ms)
+        parts += _waits(since, history.now, _stands(record), history.held)
     return parts
 
 
-def _waits(started: datetime, until: datetime, reason: str, limited_ms: int = 0) -> list[Part]:
-    """The wait, or two: what of it the model's limit cost comes first."""
-    whole = max(0, _ms(until - started))
-    limited = min(whole, limited_ms)
+def _waits(started: datetime, until: datetime, reason: str, held: Mapping[str, int] | None = None) -> list[Part]:
+    """The wait, or several: what of it was for a limit, a cooldown or a pause comes first."""
+    left = max(0, _ms(until - started))
     found: list[Part] = []
-    if limited:
-        found.append(Wait(LIMIT, started, limited))
-    if whole - limited:
-        found.append(Wait(reason, started + timedelta(milliseconds=limited), whole - limited))
+    for name, ms in [*(held or {}).items(), ("", left)]:
+        if took := min(ms, left):
+            found.append(Wait(HELD.get(name, reason), started, took))
+            started, left = started + timedelta(milliseconds=took), left - took
     return found
 
 

@@ -35,6 +35,8 @@ class Claim:
     """Earlier attempts left progress: `TaskStore.progress` reads it."""
     input: Mapping[str, Any] | None = None
     output_schema: Mapping[str, Any] | None = None
+    avoid: Sequence[str] = ()
+    """Models of its chain that cool down: not to be called in this run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,25 @@ class Turn:
     answer: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRules:
+    """What decides, besides a number of tasks at once, whether tasks of a model are started."""
+
+    rpm: int | None = None
+    """Requests a minute, over all workers."""
+    cooldown: bool = True
+    """Whether it is left alone for a time when it fails."""
+    fallbacks: Sequence[str] = ()
+    """Where its tasks are started instead while it cools down: the first that may be called."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claimed:
     tasks: Sequence[Claim]
     next_due_ms: int | None
-    """Milliseconds until the next scheduled task is due; None when none is scheduled."""
+    """Milliseconds until a scheduled task is due, or tasks may be started that a model's rate or cooldown holds up;
+    None when time alone changes nothing.
+    """
     more: bool
     """Tasks that this claim could have taken were left, for want of room in one answer, or may have stood behind those
     that it dropped: claim again while there is room.
@@ -77,6 +93,9 @@ class Settlement:
     decide_within_ms: int = 0
     answered_by: str | None = None
     simulated: bool = False
+    fault: str | None = None
+    """Error code that its model's gate has to learn of, when no step told it."""
+    retry_after_ms: int | None = None
     usage: TokenUsage | None = None
     """None when the attempt called no model."""
     cost_usd: float | None = None
@@ -88,12 +107,14 @@ class Settlement:
         """The script's argument. Money travels as whole billionths of a dollar: sums of floats would drift."""
         data: dict[str, Any] = {
             name: _storable(getattr(self, name))
-            for name in ("result", "result_json", "partial", "error", "error_code", "cause", "answered_by")
+            for name in ("result", "result_json", "partial", "error", "error_code", "cause", "answered_by", "fault")
             if getattr(self, name) is not None
         }
         data["delay_ms"] = self.delay_ms
         data["decide_ms"] = self.decide_within_ms
         data["simulated"] = self.simulated
+        if self.retry_after_ms is not None:
+            data["retry_after_ms"] = self.retry_after_ms
         if self.usage is not None:
             data |= priced(self.usage, self.cost_usd)
         if self.steps is not None:

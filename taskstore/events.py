@@ -1,7 +1,7 @@
 """A task's stream, read: what happened to it, in order."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,8 +29,10 @@ class TaskEvent:
     worker: str | None = None
     model: str | None = None
     """Of a replay: the model that it is to run on from here, if that is another."""
-    limited_ms: int = 0
-    """Of the wait before this run, what the model's limit on tasks at once was the reason for."""
+    held: Mapping[str, int] = field(default_factory=dict)
+    """Of the wait before this run, the ms that each of these was the reason for: `limit` (the model's tasks at once),
+    `rate` (its requests a minute), `cooldown` (of the model), `pause` (of the model or the agent).
+    """
     step: Mapping[str, Any] | None = None
 
 
@@ -41,7 +43,7 @@ class TaskHistory:
     record: TaskRecord
     events: Sequence[TaskEvent]
     now: datetime
-    limited_ms: int
+    held: Mapping[str, int]
     """As in TaskEvent, of the wait that a ready task is in now."""
 
 
@@ -61,9 +63,15 @@ def event_of(entry_id: str, flat: Sequence[str]) -> TaskEvent:
         error_code=fields.get("error_code") or None,
         worker=fields.get("worker") or None,
         model=fields.get("model"),
-        limited_ms=int(fields.get("limited_ms", "0")),
+        held=held_of(fields.get("held", "")),
         step=None if step is None else orjson.loads(step),
     )
+
+
+def held_of(text: str) -> dict[str, int]:
+    """`{reason} {ms} …` as a mapping."""
+    words = text.split()
+    return {reason: int(ms) for reason, ms in zip(words[::2], words[1::2], strict=True)}
 
 
 def moment(ms: str) -> datetime:

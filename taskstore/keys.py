@@ -25,7 +25,9 @@ class Keys:
         return f"{self.prefix}steps:{task_id}"
 
     def ready(self, lane: str) -> str:
-        """Sorted set by fair order (`vscore`). Lane: `{model}:{i or b}` (interactive, batch) or `quarantine`."""
+        """Sorted set by fair order (`vscore`). Lane: `{model}:{i or b}` (interactive, batch), `quarantine`,
+        or with `:{agent}` behind it, where a paused agent's tasks stand.
+        """
         return f"{self.prefix}ready:{lane}"
 
     def leases(self, lane: str) -> str:
@@ -84,9 +86,23 @@ class Keys:
         """Set of the lanes that were ever used."""
         return f"{self.prefix}lanes"
 
-    def full(self) -> str:
-        """Hash: `{model}|total`, ms that a model was at its limit, and `{model}|since` while it is. For `why`."""
-        return f"{self.prefix}full"
+    def aside(self) -> str:
+        """Set of `{kind}, {agent}, {model}` (joined by 0x1f) of the lanes where paused agents' tasks stand."""
+        return f"{self.prefix}aside"
+
+    def gates(self) -> str:
+        """Hash: of each model its cooldown, its failures in a row and its requests left (scripts/_gates.lua)."""
+        return f"{self.prefix}gates"
+
+    def paused(self) -> str:
+        """Hash: `model {key}` or `agent {name}` by the time of its pause, ms."""
+        return f"{self.prefix}paused"
+
+    def holds(self) -> str:
+        """Hash: why tasks of a model or an agent are not started now, and for how long in all each reason has kept
+        them from it, ms. For `why`.
+        """
+        return f"{self.prefix}holds"
 
     def bell(self, kind: str) -> str:
         """List with at most one token: wakes one worker that listens for `i` or `b` tasks."""

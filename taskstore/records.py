@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -250,6 +250,26 @@ class Overview:
     workers: Sequence[WorkerInfo]
     agents: Mapping[str, AgentReport]
     """By name; empty before any worker has started."""
+    paused: Sequence["Paused"] = ()
+    cooling: Sequence["Cooling"] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    kind: Literal["model", "agent"]
+    name: str
+    for_ms: int
+    """How long it has been."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cooling:
+    """A model that failed and is left alone."""
+
+    model: str
+    left_ms: int
+    """0 once its time is over: then one task at a time tries it, until a call succeeds."""
+    error_code: str
 
 
 @dataclass(frozen=True, slots=True)

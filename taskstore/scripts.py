@@ -1,4 +1,4 @@
-"""The verbs' Lua: `scripts/_prelude.lua` + `scripts/<verb>.lua`, joined here, run by EVALSHA.
+"""The verbs' Lua: `scripts/_prelude.lua` + `scripts/_gates.lua` + `scripts/<verb>.lua`, joined here, run by EVALSHA.
 
 Scripts are addressed by their content, so two versions of the code can run side by side on one Redis.
 """
@@ -40,17 +40,20 @@ VERBS = (
     "cancel",
     "decide",
     "replay",
+    "pause",
+    "resume",
     "report",
     "overview",
     "audit",
 )
+SHARED = ("_prelude", "_gates")
 FULL = ("OOM", "MISCONF")
 AWAY = ("LOADING", "READONLY", "NOREPLICAS", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "NOAUTH")
 
 
 @cache
 def source(verb: str) -> str:
-    return (FOLDER / "_prelude.lua").read_text() + (FOLDER / f"{verb}.lua").read_text()
+    return "".join((FOLDER / f"{part}.lua").read_text() for part in (*SHARED, verb))
 
 
 def policy_of(settings: Settings) -> str:

@@ -20,6 +20,8 @@ class StepNote:
 
     text: str
     noted: float
+    call: Sequence[str | int] = ()
+    """What its model's gate is told: `begun`, `answered` or an error's code; the model; Retry-After in ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class StepBatch:
         """The script's argument. Ages, not times: machines' clocks are not compared."""
         now = time.monotonic()
         entries: list[list[Any]] = [
-            [note] if isinstance(note, int) else [max(0, round((now - note.noted) * 1000)), note.text]
+            [note] if isinstance(note, int) else [max(0, round((now - note.noted) * 1000)), note.text, *note.call]
             for note in self.notes
         ]
         data: dict[str, Any] = {"first": self.first, "steps": entries}

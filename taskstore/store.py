@@ -14,16 +14,27 @@ from redis.asyncio import Redis
 from core_config import Settings
 
 from .agents import NOBODY_HAS_IT, flat_of, reports_of
-from .claims import Claimed, Settlement
+from .claims import Claimed, ModelRules, Settlement
 from .errors import AgentUnavailable, IdempotencyConflict, QueueFull, StoreError, TaskNotFound, WrongStatus
-from .events import TaskHistory, event_of, moment
+from .events import TaskHistory, event_of, held_of, moment
 from .keys import Keys
 from .listing import MOST_LOOKED_AT, Cursor, TaskFilter, TaskPage, bound_ms, page_of
-from .records import RECORD_VERSION, Kind, NewTask, Overview, Submitted, TaskRecord, UsageRow, WorkerInfo, json_text
+from .records import (
+    RECORD_VERSION,
+    Cooling,
+    Kind,
+    NewTask,
+    Overview,
+    Submitted,
+    TaskRecord,
+    UsageRow,
+    WorkerInfo,
+    json_text,
+)
 from .scripts import Scripts
 from .states import Status
 from .steps import StepBatch
-from .unpack import claim_of, record_of, usage_rows
+from .unpack import SEPARATOR, claim_of, paused_of, record_of, usage_rows
 
 ANY_CALLER = "*"
 """In place of a caller's name: an admin's, who may touch every caller's tasks."""
@@ -106,12 +117,12 @@ class TaskStore:
         answer = await self._scripts.run("read", task_id, caller, "1")
         if answer == "not_found":
             raise TaskNotFound
-        position, flat, now, limited, entries = answer
+        position, flat, now, held, entries = answer
         return TaskHistory(
             record=record_of(task_id, position, flat),
             events=[event_of(entry_id, fields) for entry_id, fields in entries],
             now=moment(now),
-            limited_ms=int(limited),
+            held=held_of(held),
         )
 
     async def list_tasks(
@@ -140,14 +151,24 @@ class TaskStore:
     # -- the worker's
 
     async def claim(
-        self, worker_id: str, number: int, *, room: int, extra: int, models: Mapping[str, int | None]
+        self,
+        worker_id: str,
+        number: int,
+        *,
+        room: int,
+        extra: int,
+        models: Mapping[str, int | None],
+        rules: Mapping[str, ModelRules] | None = None,
     ) -> Claimed:
         """Takes up to `room` batch tasks and `room + extra` in all, interactive ones first.
 
-        `models` are those that this worker can run, each with the most that may run at once over all workers. The
-        same `number` twice is the same claim: its answer is given again.
+        `models` are those that this worker can run, each with the most that may run at once over all workers, and
+        `rules` what else holds for some of them. The same `number` twice is the same claim: its answer is given again.
         """
-        limits = [str(part) for name, most in models.items() for part in (name, most or 0)]
+        limits: list[str | int] = []
+        for name, most in models.items():
+            rule = (rules or {}).get(name, ModelRules())
+            limits += [name, most or 0, rule.rpm or 0, int(rule.cooldown), SEPARATOR.join(rule.fallbacks)]
         word, next_due, more, tasks = await self._scripts.run(
             "claim", worker_id, number, min(room, CLAIM_LIMIT), min(room + extra, CLAIM_LIMIT), *limits
         )
@@ -211,7 +232,7 @@ class TaskStore:
     # -- the operator's
 
     async def overview(self) -> Overview:
-        counts, workers, agents = await self._scripts.run("overview")
+        counts, workers, agents, paused, cooling = await self._scripts.run("overview")
         queued, running, scheduled, blocked, waiting, dead = (int(count) for count in counts)
         return Overview(
             queued,
@@ -225,7 +246,18 @@ class TaskStore:
                 for worker_id, seen, host, pid, version, slots in workers
             ],
             reports_of(agents),
+            [paused_of(what, int(ms)) for what, ms in paused],
+            [Cooling(model, int(left), code) for model, left, code in cooling],
         )
+
+    async def pause(self, kind: Literal["model", "agent"], name: str) -> None:
+        """Tasks of that model or agent are accepted, but not started; those that run go on."""
+        await self._scripts.run("pause", f"{kind} {name}")
+
+    async def resume(self, kind: Literal["model", "agent"], name: str) -> tuple[bool, bool]:
+        """Lets them start at once; of a model also ends its cooldown. Whether it was paused, whether it cooled down."""
+        paused, cooled = await self._scripts.run("resume", f"{kind} {name}")
+        return paused == "1", cooled == "1"
 
     async def usage(self, *, by: Literal["caller", "user", "agent", "model"], since_days: int) -> list[UsageRow]:
         """What each name spent on each of the last `since_days` UTC days, today included."""

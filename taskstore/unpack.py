@@ -9,7 +9,7 @@ from typing import Any, Literal
 import orjson
 
 from .claims import Claim, Turn
-from .records import Kind, TaskRecord, UsageRow
+from .records import Kind, Paused, TaskRecord, UsageRow
 
 SEPARATOR = "\x1f"
 NAMES = {"caller": 0, "user": 1, "agent": 2, "model": 3}
@@ -22,7 +22,7 @@ def record_of(task_id: str, position: str, flat: Sequence[str]) -> TaskRecord:
 
 def claim_of(fields: Sequence[Any]) -> Claim:
     (task_id, fence, attempt, crashes, retries, caller, model, agent, kind, message, user_id, session_id, metadata,
-     left, history, input_text, schema_text, kept) = fields  # fmt: skip
+     left, history, input_text, schema_text, kept, avoid) = fields  # fmt: skip
     return Claim(
         task_id=task_id,
         fence=int(fence),
@@ -42,11 +42,17 @@ def claim_of(fields: Sequence[Any]) -> Claim:
         input=json.loads(input_text) if input_text else None,
         output_schema=json.loads(schema_text) if schema_text else None,
         kept=kept == "1",
+        avoid=avoid.split(SEPARATOR) if avoid else (),
     )
 
 
 def _turn(turn: Mapping[str, str]) -> Turn:
     return Turn(turn["message"], turn["answer"])
+
+
+def paused_of(what: str, for_ms: int) -> Paused:
+    kind, _, name = what.partition(" ")
+    return Paused("model" if kind == "model" else "agent", name, for_ms)
 
 
 def usage_rows(

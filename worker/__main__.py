@@ -24,6 +24,7 @@ from core_config import (
 )
 from monitoring.logs import setup_logging
 from monitoring.tracing import Tracing
+from taskstore.claims import ModelRules
 from taskstore.records import WorkerInfo
 
 EXIT_CONFIGURATION = 2
@@ -37,6 +38,10 @@ def main() -> int:
         settings = Settings()
         registry = load_registry(settings)
         models = {name: model.max_concurrency for name, model in registry.items()}
+        rules = {
+            name: ModelRules(rpm=model.rpm, cooldown=model.cooldown, fallbacks=model.fallbacks)
+            for name, model in registry.items()
+        }
         database_file(settings)
         servers = load_agents(settings).mcp.values()
         keys = [key for key in map(api_key_of, registry.values()) if key]
@@ -67,6 +72,7 @@ def main() -> int:
         Executor(runner, tracing),
         WorkerInfo(worker_id, host, pid, VERSION, settings.worker_concurrency, 0),
         models,
+        rules=rules,
         redact=redact,
         prepare=runner.prepare,
         on_shutdown=close,

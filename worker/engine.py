@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 
 from core_config import Settings
 from monitoring.logs import Redactor, secrets_of
-from taskstore.claims import Claim, Claimed, Settlement
+from taskstore.claims import Claim, Claimed, ModelRules, Settlement
 from taskstore.connection import connect, connection_pool
 from taskstore.errors import StoreUnavailable
 from taskstore.records import Kind, WorkerInfo
@@ -58,13 +58,15 @@ class Engine(Worker):
         worker: WorkerInfo,
         models: Mapping[str, int | None],
         *,
+        rules: Mapping[str, ModelRules] | None = None,
         redact: Redact | None = None,
         prepare: Prepare | None = None,
         **hooks: Any,
     ) -> None:
-        """`models`: registry key -> most that may run at once over all workers. `redact` takes secrets out of the texts
-        of steps; unset, those of the settings. `prepare` makes the agents ready before anything is claimed; unset, the
-        worker says nothing of agents. `hooks` are arq's `on_*`.
+        """`models`: registry key -> most that may run at once over all workers; `rules`: what else decides whether
+        tasks of a model are started. `redact` takes secrets out of the texts of steps; unset, those of the settings.
+        `prepare` makes the agents ready before anything is claimed; unset, the worker says nothing of agents. `hooks`
+        are arq's `on_*`.
         """
         super().__init__(
             functions=[func(_never, name="attempt")],
@@ -79,6 +81,8 @@ class Engine(Worker):
         self._settings = settings
         self._executor = executor
         self._models = models
+        self._rules = rules or {}
+        self._uncooled = frozenset(name for name, rule in self._rules.items() if not rule.cooldown)
         self._redact = redact or Redactor(secrets_of(settings))
         self._prepare = prepare
         self._worker = worker
@@ -165,7 +169,7 @@ class Engine(Worker):
         room, extra = self._room()
         try:
             claimed = await self.store.claim(
-                self._worker.id, self._claim_number, room=room, extra=extra, models=self._models
+                self._worker.id, self._claim_number, room=room, extra=extra, models=self._models, rules=self._rules
             )
         except StoreUnavailable as error:  # asked again with the same number: nothing is taken twice
             self._outage.goes_on(error, "claiming")
@@ -199,7 +203,7 @@ class Engine(Worker):
 
     def _begin(self, claim: Claim) -> None:
         read = partial(self.store.progress, claim.task_id) if claim.kept else None
-        steps = StepLog(claim, self._redact, self._writer.noted, read)
+        steps = StepLog(claim, self._redact, self._writer.noted, read, uncooled=self._uncooled)
         attempt = Attempt(claim, self._settings.attempt_timeout_seconds, steps)
         steps.on_lost = partial(attempt.stop, Stop.LOST)
         self._keeper.hold(claim.task_id, claim.fence)

@@ -125,6 +125,7 @@ def work_of(claim: Claim, names: Mapping[str, Any]) -> AgentWork:
         session_id=claim.session_id,
         history=tuple(history),
         metadata={**own, **names},
+        avoid=tuple(claim.avoid),
         input=claim.input,
         output_schema=claim.output_schema,
     )

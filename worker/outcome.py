@@ -1,7 +1,7 @@
 """What becomes of a task after an attempt: the one place that decides. Pure."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.errors import AgentError
@@ -39,12 +39,13 @@ def settlement(attempt: Attempt, ending: Ending, meter: Meter, dice: random.Rand
             return _answered(attempt, text, data, meter)
         case Raised(AgentError(transient=True) as error):
             delay = delay_ms(error.code, attempt.claim.retries, error.retry_after, dice)
-            return _settle(attempt, "retry", meter, code=error.code, error=error.detail, delay=delay)
+            settled = _settle(attempt, "retry", meter, code=error.code, error=error.detail, delay=delay)
+            return _with_fault(settled, attempt, error)
         case Raised(AgentError(code=ErrorCode.TOOL_OUTCOME_UNKNOWN) as error):
             # a dead letter: somebody has to look what the tool did
             return _settle(attempt, "bury", meter, code=error.code, error=error.detail)
         case Raised(AgentError() as error):
-            return _settle(attempt, "fail", meter, code=error.code, error=error.detail)
+            return _with_fault(_settle(attempt, "fail", meter, code=error.code, error=error.detail), attempt, error)
         case Raised():
             return _settle(attempt, "fail", meter, code=ErrorCode.INTERNAL, error=INTERNAL)
         case Stop.TIMEOUT:
@@ -69,6 +70,14 @@ def _answered(attempt: Attempt, text: str, data: Any, meter: Meter) -> Settlemen
         said = f"The answer is larger than {MAX_OUTPUT_BYTES} bytes; `partial` holds its beginning."
         return _settle(attempt, "fail", meter, code=ErrorCode.OUTPUT_TOO_LARGE, error=said, partial=text)
     return _settle(attempt, "success", meter, result=text, result_json=result_json)
+
+
+def _with_fault(settled: Settlement, attempt: Attempt, error: AgentError) -> Settlement:
+    """A failure that no step tells of reaches the model's gate with the outcome."""
+    if attempt.steps.tells_of_failure:
+        return settled
+    asked = None if error.retry_after is None else round(error.retry_after * 1000)
+    return replace(settled, fault=error.code, retry_after_ms=asked)
 
 
 def _settle(

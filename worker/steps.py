@@ -3,7 +3,7 @@ never waited for, and what they got done (progress.py), which is.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import orjson
@@ -35,13 +35,23 @@ class StepLog:
     """`note` is the run's step listener. The writer takes what waits, and puts back what it could not write."""
 
     def __init__(
-        self, claim: Claim, redact: Redact, on_note: Callable[["StepLog", float], None], read: Read | None = None
+        self,
+        claim: Claim,
+        redact: Redact,
+        on_note: Callable[["StepLog", float], None],
+        read: Read | None = None,
+        *,
+        uncooled: Collection[str] = (),
     ) -> None:
         """`on_note(log, seconds)` is called when notes or progress wait: within how many seconds to write them. `read`
-        answers the progress of earlier attempts; None when there is none.
+        answers the progress of earlier attempts; None when there is none. `uncooled`: models without a cooldown.
         """
         self.task_id = claim.task_id
         self.fence = claim.fence
+        self._model = claim.model
+        self._uncooled = uncooled
+        self._calls_begun = 0
+        self._calls_ended = 0
         self._redact = redact
         self._on_note = on_note
         self.progress = TaskProgress(lambda seconds: on_note(self, seconds), read)
@@ -56,6 +66,9 @@ class StepLog:
         self.progress.began(event.number)
         if self._closed:  # a run that outlives its attempt
             return
+        if event.kind == "model":
+            self._calls_begun += event.phase == "start"
+            self._calls_ended += event.phase == "end"
         if len(self._waiting) >= MOST_WAITING:
             self._dropped += 1
             return
@@ -74,7 +87,7 @@ class StepLog:
             # a call that failed reports none, which is not zero
             data["usage"] = event.usage.as_dict() if event.usage and event.usage.total_tokens else None
         text = orjson.dumps({name: value for name, value in data.items() if value is not None}).decode()
-        self._waiting.append(StepNote(text, time.monotonic()))
+        self._waiting.append(StepNote(text, time.monotonic(), self._told_gate(event)))
         if len(self._waiting) == 1:
             self._on_note(self, STEPS_AFTER_S)
 
@@ -117,6 +130,24 @@ class StepLog:
         """Notes that cannot be written are counted with the next ones that can."""
         self._next = batch.first
         self._dropped += sum(note if isinstance(note, int) else 1 for note in batch.notes)
+
+    @property
+    def tells_of_failure(self) -> bool:
+        """Whether its model's gate learns of a failure by the steps, or is to learn of none."""
+        return self._calls_ended > 0 or self._model in self._uncooled
+
+    def _told_gate(self, event: StepEvent) -> Sequence[str | int]:
+        """What the model's gate is told of a call; see taskstore.steps.StepNote."""
+        if event.kind != "model":
+            return ()
+        if event.phase == "start":
+            return () if self._calls_begun == 1 else ("begun", event.name)  # the claim has paid for the first
+        if event.name in self._uncooled:
+            return ()
+        if event.error is None:
+            return "answered", event.name
+        asked = () if event.retry_after is None else (round(event.retry_after * 1000),)
+        return event.error, event.name, *asked
 
     def _told(self, text: str | None) -> str | None:
         if text is None:

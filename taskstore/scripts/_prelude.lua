@@ -10,6 +10,8 @@ local now = clock_parts[1] * 1000 + math.floor(clock_parts[2] / 1000)
 
 local function whole(number) return string.format('%.0f', number) end
 
+local gates = {}  -- what _gates.lua defines
+
 local FINAL = { success = true, failed = true, cancelled = true }
 
 -- What scripts decide by; bodies (message, result) stay in Redis until they are asked for.
@@ -86,6 +88,7 @@ local function append_steps(id, r, data)
   for _, step in ipairs(data.steps) do
     number = number + 1
     if number > last then
+      gates.told(step)
       if not step[2] then
         dropped = dropped + step[1]
       elseif kept >= MAX_STEPS or size + bytes >= MAX_STEP_BYTES then
@@ -105,26 +108,11 @@ local function append_steps(id, r, data)
   if entry then call('PUBLISH', P .. 'events:' .. id, entry) end
 end
 
--- For how long, in all, a model has been at its limit (ms): the difference of two looks is the wait that it cost.
--- Kept only for models that ever were. `full` holds {model}|since while it is at the limit, and {model}|total.
-local function limited_ms(model)
-  local since, total = unpack(call('HMGET', P .. 'full', model .. '|since', model .. '|total'))
-  return tonumber(total or '0') + (since and math.max(0, now - tonumber(since)) or 0)
-end
-
-local function model_has_room(model)
-  if call('HEXISTS', P .. 'full', model .. '|since') == 0 then return end
-  call('HSET', P .. 'full', model .. '|total', whole(limited_ms(model)))
-  call('HDEL', P .. 'full', model .. '|since')
-end
-
--- A running task's slot is free: a worker that had room, but not for this model, has to look again.
-local function ring_for_slot(r)
-  model_has_room(r.model)
-  for _, kind in ipairs({ 'i', 'b' }) do
-    if call('ZCARD', P .. 'ready:' .. r.model .. ':' .. kind) > 0 then ring(kind) end
-  end
-  if call('ZCARD', P .. 'ready:quarantine') > 0 then ring('b') end
+-- A running task's slot is free: a worker that had room, but not for this model, has to look again. at: where it ran.
+local function ring_for_slot(r, at)
+  local leased = gates.leased(at)
+  if leased and leased ~= r.model then gates.room(leased) end
+  gates.room(r.model)
 end
 
 local function lane_of(r)
@@ -176,8 +164,8 @@ local function place(id, r, due)
     call('PERSIST', session .. ':log')
   end
   local lane = lane_of(r)
-  local limited = limited_ms(r.model)
-  if limited > 0 then set(id, r, { limited_from = limited }) end
+  local held, ever = gates.held(r)
+  if ever then set(id, r, { held_from = gates.held_text(held, '') }) end
   set(id, r, { at = 'ready:' .. lane })
   call('SADD', P .. 'lanes', lane)
   call('ZADD', P .. r.at, r.vscore, id)

@@ -40,6 +40,18 @@ local function check_session(id, r, index)
   if holder and call('PTTL', session_key(r)) >= 0 then wrong('session of task', id, 'is held and would expire') end
 end
 
+-- A ready task stands in its lane, or beside it in its paused agent's, which claims only know from `aside`.
+local function check_ready(id, r)
+  local lane = lane_of(r)
+  if r.at == 'ready:' .. lane then return end
+  local member = table.concat({ r.kind, r.agent, r.model }, '\31')
+  if r.at ~= 'ready:' .. lane .. ':' .. r.agent then
+    wrong('ready task', id, 'stands in another lane,', r.at)
+  elseif call('SISMEMBER', P .. 'aside', member) == 0 then
+    wrong('ready task', id, 'stands aside where no claim looks,', r.at)
+  end
+end
+
 local function check_live(id, r)
   local index = string.match(r.at, '^[^:]*')
   if not has('live', id) then wrong(r.status, 'task', id, 'is not in live') end
@@ -50,6 +62,7 @@ local function check_live(id, r)
   if not (ALLOWED[r.status] or {})[index] then wrong(r.status, 'task', id, 'stands in', r.at) end
   if r.at ~= '' and not has(r.at, id) then wrong('task', id, 'is not in its index', r.at) end
   if r.session ~= '' then check_session(id, r, index) end
+  if index == 'ready' then check_ready(id, r) end
   if r.status == 'running' and r.settled >= r.fence then wrong('running task', id, 'was settled with its fence') end
 end
 
@@ -79,6 +92,8 @@ for _, id in ipairs(call('ZRANGE', P .. 'live', 0, -1)) do
   if not records[id] then wrong('live task', id, 'has no record') end
 end
 for name in pairs(indices) do
+  local lane = string.match(name, '^ready:(.*)$') or string.match(name, '^leases:(.*)$')
+  if lane and call('SISMEMBER', P .. 'lanes', lane) == 0 then wrong('index', name, 'is of a lane that no sweep knows') end
   for _, id in ipairs(call('ZRANGE', P .. name, 0, -1)) do
     local at = call('HGET', task_key(id), 'at')
     if at ~= name then wrong('index', name, 'holds', id, 'which stands in', at or 'no record') end
@@ -93,6 +108,15 @@ for id in pairs(progress) do
   if (not status or FINAL[status]) and call('PTTL', steps_key(id)) < 0 then
     wrong('steps of', id, 'would never expire')
   end
+end
+local flat = call('HGETALL', P .. 'gates')
+for i = 1, #flat, 2 do
+  local model, what = string.match(flat[i], '^(.*)|(%l+)$')
+  local text = flat[i + 1]
+  local good = what == 'faults' and string.match(text, '^%d+ %d+$')
+    or what == 'cooling' and gates.cooling(text).ends
+    or what == 'bucket' and string.match(text, '^%-?[%d.]+ %d+ [1-9]%d*$')
+  if not good then wrong('gate', flat[i], 'of model', model or '?', 'reads', text) end
 end
 for _, kind in ipairs({ 'i', 'b' }) do
   if call('LLEN', P .. 'bell:' .. kind) > 1 then wrong('bell', kind, 'holds more than one token') end

@@ -1,20 +1,100 @@
 -- claim: takes as many due tasks as there is room for, and answers all that their runs need.
--- ARGV: 2 worker, 3 claim number, 4 room for batch tasks, 5 room in all, 6... model, most of it at once (0 = any), ...
--- Returns {'ok', ms until the next scheduled task or -1, '1' if more could or might be taken, {task, ...}}; see unpack.py
+-- ARGV: 2 worker, 3 claim number, 4 room for batch tasks, 5 room in all, 6... model, most of it at once (0 = any),
+--       requests a minute (0 = any), '1' if it may cool down, its fallbacks (joined by \31), ...
+-- Returns {'ok', ms until a task is due or a gate opens by itself or -1, '1' if more could or might be taken,
+--         {task, ...}}; see unpack.py
 -- Event: status running; cancelled or failed for a task whose time is over; due for a task whose time has come
 local wid, number, room, total = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local worker = P .. 'worker:' .. wid
 
+-- What the worker's registry says of each model, and what the gates say of it now. free: how many more may be started.
+local models, rules, free, cooling, buckets = {}, {}, {}, {}, {}
+local paused, told = {}, {}
+local function read_hash(key, into)
+  local flat = call('HGETALL', key)
+  for i = 1, #flat, 2 do into[flat[i]] = flat[i + 1] end
+end
+read_hash(P .. 'paused', paused)
+read_hash(P .. 'gates', told)
+for i = 6, #ARGV, 5 do
+  local model, rule = ARGV[i], { most = tonumber(ARGV[i + 1]), rpm = tonumber(ARGV[i + 2]), chain = {} }
+  for other in string.gmatch(ARGV[i + 4], '[^\31]+') do table.insert(rule.chain, other) end
+  models[#models + 1], rules[model], free[model] = model, rule, math.huge
+  if rule.most > 0 then
+    rule.running = call('ZCARD', P .. 'leases:' .. model .. ':i') + call('ZCARD', P .. 'leases:' .. model .. ':b')
+    free[model] = rule.most - rule.running
+  end
+  if rule.rpm > 0 then
+    buckets[model] = gates.bucket(told[model .. '|bucket'], rule.rpm)
+    free[model] = math.min(free[model], math.floor(buckets[model].left))
+  end
+  local found = ARGV[i + 3] == '1' and gates.cooling(told[model .. '|cooling']) or nil
+  if found then
+    found.shut = now < found.ends
+    found.tried = not found.shut and gates.probing(found)
+    cooling[model] = found
+    free[model] = math.min(free[model], (found.shut or found.tried) and 0 or 1)
+  end
+  if paused['model ' .. model] then free[model] = 0 end
+end
+local QUARANTINE_SLOTS = 2
+free[''] = QUARANTINE_SLOTS - call('ZCARD', P .. 'leases:quarantine')
+
+-- The model that a task of `model` may be started at now: itself, or while it cools down the first fallback that may.
+-- A limit or a pause is no fault, so nobody falls back from those.
+local function route(model)
+  if not free[model] then return nil end
+  if free[model] > 0 then return model end
+  if not cooling[model] or paused['model ' .. model] then return nil end
+  for _, other in ipairs(rules[model].chain) do
+    if (free[other] or 0) > 0 then return other end
+  end
+end
+
+local function full(model) return rules[model].most > 0 and rules[model].running >= rules[model].most end
+
+-- Why not, when it may not be started anywhere.
+local function reason(model)
+  if route(model) then return nil end
+  if paused['model ' .. model] then return 'pause' end
+  if cooling[model] then return 'cooldown' end
+  return full(model) and 'limit' or 'rate'
+end
+
+-- Milliseconds until a model's gate opens by itself, or nil when something has to happen first, which rings then.
+local function opens_in(model)
+  local ms
+  if not rules[model] or full(model) or paused['model ' .. model] then return nil end
+  if cooling[model] and cooling[model].shut then ms = cooling[model].ends - now end
+  if buckets[model] and buckets[model].left < 1 then
+    ms = math.max(ms or 0, math.ceil((1 - buckets[model].left) * 60000 / rules[model].rpm))
+  end
+  return ms
+end
+
+-- Models that a run which starts at `via` should not call: those that cool down, until somebody may try them.
+local function avoided(id, model, via)
+  local found = {}
+  local function look(name)
+    local state = cooling[name]
+    if name == via or not state or state.probe == id then return end
+    if name == model or state.shut or state.tried then found[#found + 1] = name end
+  end
+  look(model)
+  for _, other in ipairs((rules[model] or { chain = {} }).chain) do look(other) end
+  return table.concat(found, '\31')
+end
+
 local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema' }
 
-local function answer_of(id, r)
+local function answer_of(id, r, via)
   local body = call('HMGET', task_key(id), unpack(BODY))
   local left = r.deadline_at > 0 and r.deadline_at - now or -1
   local history = {}
   if r.session ~= '' then history = call('LRANGE', session_key(r) .. ':log', 0, -1) end
   return { id, whole(r.fence), whole(r.attempt), whole(r.crashes), whole(r.retries), r.caller, r.model, r.agent, r.kind,
     body[1] or '', r.user_id, body[2] or '', body[3] or '{}', whole(left), history,
-    body[4] or '', body[5] or '', whole(call('EXISTS', steps_key(id))) }
+    body[4] or '', body[5] or '', whole(call('EXISTS', steps_key(id))), avoided(id, r.model, via) }
 end
 
 local function next_due()
@@ -27,7 +107,9 @@ if call('HGET', worker, 'claim_no') == number then
   local tasks = {}
   for _, pair in ipairs(cjson.decode(call('HGET', worker, 'claim_ids'))) do
     local r = load(pair[1])
-    if r and r.status == 'running' and whole(r.fence) == pair[2] then tasks[#tasks + 1] = answer_of(pair[1], r) end
+    if r and r.status == 'running' and whole(r.fence) == pair[2] then
+      tasks[#tasks + 1] = answer_of(pair[1], r, gates.leased(r.at) or r.model)
+    end
   end
   return { 'ok', next_due(), '0', tasks }
 end
@@ -41,27 +123,69 @@ for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'scheduled', '-inf', whole(now), 
   end
 end
 
--- Which lanes this worker may take from, and how many more each model allows over all workers.
-local lanes, free = { i = {}, b = {} }, {}
-local function add(kind, lane, model)
-  local heads = call('ZRANGE', P .. 'ready:' .. lane, 0, total, 'WITHSCORES')  -- one more than can be taken
-  if #heads > 0 then table.insert(lanes[kind], { name = lane, model = model, heads = heads, position = 1 }) end
-end
-for i = 6, #ARGV, 2 do
-  local model, most = ARGV[i], tonumber(ARGV[i + 1])
-  free[model] = math.huge
-  if most > 0 then
-    local running = call('ZCARD', P .. 'leases:' .. model .. ':i') + call('ZCARD', P .. 'leases:' .. model .. ':b')
-    free[model] = most - running
+-- A paused agent's tasks leave the lane, so that they hide no others: each once, to a lane of their own, at their place in
+-- the fair order. They come back by being taken from there.
+local MOST_ASIDE = 200
+local moved = 0
+local function set_aside(lane, model, kind)
+  local found = true
+  while found and moved < MOST_ASIDE do
+    found = false
+    local heads = call('ZRANGE', P .. 'ready:' .. lane, 0, total, 'WITHSCORES')
+    for i = 1, #heads, 2 do
+      local id = heads[i]
+      local agent, at = unpack(call('HMGET', task_key(id), 'agent', 'at'))
+      if agent and at == 'ready:' .. lane and paused['agent ' .. agent] then
+        local aside = lane .. ':' .. agent
+        call('SADD', P .. 'aside', table.concat({ kind, agent, model }, '\31'))
+        call('SADD', P .. 'lanes', aside)
+        call('ZREM', P .. 'ready:' .. lane, id)
+        call('HSET', task_key(id), 'at', 'ready:' .. aside)
+        call('ZADD', P .. 'ready:' .. aside, heads[i + 1], id)
+        found, moved = true, moved + 1
+      end
+    end
   end
-  add('i', model .. ':i', model)
-  add('b', model .. ':b', model)
 end
-local QUARANTINE_SLOTS = 2
-free[''] = QUARANTINE_SLOTS - call('ZCARD', P .. 'leases:quarantine')
-add('b', 'quarantine', '')
+local agents_paused = false
+for name in pairs(paused) do agents_paused = agents_paused or string.sub(name, 1, 6) == 'agent ' end
+
+-- Which lanes this worker may take from.
+local lanes = { i = {}, b = {} }
+local function add(kind, lane, model, looks)
+  local heads = call('ZRANGE', P .. 'ready:' .. lane, 0, looks or total, 'WITHSCORES')  -- one more than can be taken
+  if #heads > 0 then table.insert(lanes[kind], { name = lane, model = model, heads = heads, position = 1 }) end
+  return #heads > 0
+end
+for _, model in ipairs(models) do
+  for _, kind in ipairs({ 'i', 'b' }) do
+    if agents_paused then set_aside(model .. ':' .. kind, model, kind) end
+    add(kind, model .. ':' .. kind, model)
+  end
+end
+for _, member in ipairs(call('SMEMBERS', P .. 'aside')) do
+  local kind, agent, model = string.match(member, '^([^\31]*)\31([^\31]*)\31(.*)$')
+  if not paused['agent ' .. agent] and free[model] and not add(kind, model .. ':' .. kind .. ':' .. agent, model) then
+    call('SREM', P .. 'aside', member)
+  end
+end
+add('b', 'quarantine', '', math.max(total, 100))  -- the first ones may be of models that may not be started
 
 local tasks, taken, dropped = {}, {}, 0
+
+-- A claim pays for the first request of a run, so that many at once don't all start on the same one.
+local function started(id, r, via)
+  free[via] = free[via] - 1
+  if rules[via].running then rules[via].running = rules[via].running + 1 end
+  if buckets[via] then
+    buckets[via].left = buckets[via].left - 1
+    buckets[via].used = true
+  end
+  if cooling[via] then
+    cooling[via].probe, cooling[via].fence, cooling[via].tried = id, whole(r.fence), true
+    gates.save_cooling(via, cooling[via])
+  end
+end
 
 local function take(lane, id, vscore)
   local r = load(id)
@@ -72,7 +196,8 @@ local function take(lane, id, vscore)
     return
   end
   -- in quarantine stand tasks of all models, also of those that only other workers know
-  if not free[r.model] then return end
+  local via = route(r.model)
+  if not via or paused['agent ' .. r.agent] then return end
   local late = r.deadline_at > 0 and r.deadline_at <= now
   if late or r.cancel_at ~= '' then
     dropped = dropped + 1
@@ -80,19 +205,22 @@ local function take(lane, id, vscore)
     return final(id, r, 'failed', EXPIRED)
   end
   leave(id, r)
-  set(id, r, { status = 'running', at = 'leases:' .. lane.name, fence = r.fence + 1, attempt = r.attempt + 1,
+  local leased = lane.model == '' and lane.name or via .. ':' .. r.kind
+  if leased ~= lane.name then call('SADD', P .. 'lanes', leased) end
+  set(id, r, { status = 'running', at = 'leases:' .. leased, fence = r.fence + 1, attempt = r.attempt + 1,
     worker = wid, started_at = now, cause = '' })
   call('HSET', task_key(id), 'queued_ms', whole(math.max(0, now - r.queued_at)))
   call('ZADD', P .. r.at, whole(now + policy.lease), id)
   local clock = tonumber(call('HGET', P .. 'fair', '*') or '0')
   if tonumber(vscore) > clock then call('HSET', P .. 'fair', '*', vscore) end
-  -- of its wait, what the model's limit was the reason for
-  local about, limited = { 'worker', wid }, limited_ms(r.model)
-  if limited > 0 then limited = limited - tonumber(call('HGET', task_key(id), 'limited_from') or '0') end
-  if limited > 0 then about = { 'worker', wid, 'limited_ms', whole(limited) } end
+  -- of its wait, what a limit, a cooldown or a pause was the reason for
+  local about, totals, ever = { 'worker', wid }, gates.held(r)
+  local held = ever and gates.held_text(totals, call('HGET', task_key(id), 'held_from') or '') or ''
+  if held ~= '' then about = { 'worker', wid, 'held', held } end
   event(id, r, 'status', about)
-  free[lane.model] = free[lane.model] - 1
-  tasks[#tasks + 1] = answer_of(id, r)
+  if lane.model == '' then free[''] = free[''] - 1 end
+  started(id, r, via)
+  tasks[#tasks + 1] = answer_of(id, r, via)
   taken[#taken + 1] = { id, whole(r.fence) }
 end
 
@@ -101,7 +229,7 @@ local function first_of(kind)
   local best, best_score
   for _, lane in ipairs(lanes[kind]) do
     local score = tonumber(lane.heads[lane.position + 1])
-    if score and free[lane.model] > 0 and (not best or score < best_score) then best, best_score = lane, score end
+    if score and (not best or score < best_score) and route(lane.model) then best, best_score = lane, score end
   end
   return best
 end
@@ -124,21 +252,44 @@ if fill('b', math.min(total, room)) then
   ring('b')
 end
 
-for i = 6, #ARGV, 2 do
-  local model = ARGV[i]
-  if free[model] > 0 then
-    model_has_room(model)
-  else
-    call('HSETNX', P .. 'full', model .. '|since', whole(now))
+local names = {}
+for i, model in ipairs(models) do names[i] = 'model ' .. model .. '|now' end
+local currents = #names > 0 and call('HMGET', P .. 'holds', unpack(names)) or {}
+for i, model in ipairs(models) do
+  gates.hold('model ' .. model, reason(model), currents[i] or nil)
+  if buckets[model] and (buckets[model].used or not told[model .. '|bucket']) then
+    gates.save_bucket(model, buckets[model])
+  end
+end
+
+-- Tasks that stand before a gate which opens by itself: that is when to look again.
+local opens
+local function wait_for(model)
+  local ms = opens_in(model)
+  if ms and (not opens or ms < opens) then opens = ms end
+end
+for _, kind in ipairs({ 'i', 'b' }) do
+  for _, lane in ipairs(lanes[kind]) do
+    if lane.model == '' then
+      for _, model in ipairs(models) do wait_for(model) end
+    elseif lane.heads[lane.position] and not route(lane.model) then
+      wait_for(lane.model)
+      if cooling[lane.model] and not paused['model ' .. lane.model] then
+        for _, other in ipairs(rules[lane.model].chain) do wait_for(other) end
+      end
+    end
   end
 end
 
 -- Those that were dropped may have hidden others: look again while that gets anywhere.
 if dropped > 0 and #tasks < total then more = true end
+if moved >= MOST_ASIDE then more = true end
 
 call('HSET', worker, 'claim_no', number, 'claim_ids', cjson.encode(taken))
 call('PEXPIRE', worker, 3600000)
 -- Only renew says that a worker lives on. Were a claim to say it too, the tasks of a busy worker that died would look like
 -- lost claims when their leases end, and a task that kills its workers would never be charged.
 call('ZADD', P .. 'workers', 'NX', whole(now), wid)
-return { 'ok', next_due(), more and '1' or '0', tasks }
+local due = next_due()
+if opens and (due == '-1' or opens < tonumber(due)) then due = whole(opens) end
+return { 'ok', due, more and '1' or '0', tasks }

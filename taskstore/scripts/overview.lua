@@ -1,6 +1,8 @@
 -- overview: the queue at one moment. Writes nothing.
 -- Returns {{queued, running, scheduled, blocked, waiting, dead}, {{worker, ms since seen, host, pid, version, slots}},
---          {{agent, problem or '', worker, ms since it said so}}}
+--         {{agent, problem or '', worker, ms since it said so}},
+--         {{'model {key}' or 'agent {name}', ms since it was paused}},
+--         {{model that cools down, ms left or 0 while it is tried, error code}}}
 local ready, running = 0, 0
 for _, lane in ipairs(call('SMEMBERS', P .. 'lanes')) do
   ready = ready + call('ZCARD', P .. 'ready:' .. lane)
@@ -24,4 +26,16 @@ for i = 1, #said, 2 do
   local word = cjson.decode(said[i + 1])
   agents[#agents + 1] = { said[i], word.problem, word.worker, whole(math.max(0, now - tonumber(word.at))) }
 end
-return { counts, workers, agents }
+
+local paused, cooling = {}, {}
+local flat = call('HGETALL', P .. 'paused')
+for i = 1, #flat, 2 do paused[#paused + 1] = { flat[i], whole(math.max(0, now - flat[i + 1])) } end
+flat = call('HGETALL', P .. 'gates')
+for i = 1, #flat, 2 do
+  local model = string.match(flat[i], '^(.*)|cooling$')
+  if model then
+    local one = gates.cooling(flat[i + 1])
+    cooling[#cooling + 1] = { model, whole(math.max(0, one.ends - now)), one.code }
+  end
+end
+return { counts, workers, agents, paused, cooling }

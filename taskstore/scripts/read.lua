@@ -1,18 +1,18 @@
 -- read: a record and its place in the queue; with its stream, also what has happened to it. Writes nothing.
 -- ARGV: 2 id, 3 caller or '*', 4 '1' for the stream
--- Returns {position or -1, {field, value, ...}} | {position, {...}, now ms, ms that its model's limit has cost it in
---         this wait, {entry, ...}} | 'not_found'
+-- Returns {position or -1, {field, value, ...}} | {position, {...}, now ms, what has kept it from being started in
+--         this wait: '{reason} {ms} ...', {entry, ...}} | 'not_found'
 local MOST_ENTRIES = 5000
 local id, caller, with_stream = ARGV[2], ARGV[3], ARGV[4] == '1'
 local flat = call('HGETALL', task_key(id))
 local r = { at = '' }
 for i = 1, #flat, 2 do r[flat[i]] = flat[i + 1] end
 if not r.caller or (caller ~= '*' and caller ~= r.caller) then return 'not_found' end
-local position, limited = -1, 0
+local position, held = -1, ''
 if string.sub(r.at, 1, 6) == 'ready:' then
   position = call('ZRANK', P .. r.at, id) or -1
-  if with_stream then limited = limited_ms(r.model) - tonumber(r.limited_from or '0') end
+  if with_stream then held = gates.held_text(gates.held(r), r.held_from or '') end
 end
 if not with_stream then return { whole(position), flat } end
 local entries = call('XRANGE', P .. 'events:' .. id, '-', '+', 'COUNT', MOST_ENTRIES)
-return { whole(position), flat, whole(now), whole(math.max(0, limited)), entries }
+return { whole(position), flat, whole(now), held, entries }

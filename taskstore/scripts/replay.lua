@@ -22,8 +22,7 @@ if r.idem ~= '' then call('PERSIST', r.idem) end
 call('ZREM', P .. 'gone', gone_member(id, r))
 call('ZREM', P .. 'dead', id)
 -- whose answer it was and how long it waited for that model's limit was told of the run that failed
-call('HDEL', task_key(id), 'error', 'error_code', 'completed_at', 'cancel_at', 'deadline_at', 'answered_by',
-  'limited_from')
+call('HDEL', task_key(id), 'error', 'error_code', 'completed_at', 'cancel_at', 'deadline_at', 'answered_by', 'held_from')
 -- what goes on from a simulated answer stays simulated
 if call('EXISTS', steps_key(id)) == 0 then call('HDEL', task_key(id), 'simulated') end
 call('HINCRBY', task_key(id), 'replays', 1)

@@ -79,13 +79,18 @@ while i <= #ARGV do
     end
     set(id, r, { settled = fence, duration_ms = math.max(0, now - r.started_at) })
     charge(id, r, data)
+    local at = r.at
     if (kind == 'fail' or kind == 'retry') and others_can(r, data) then
       kind = 'release'
       data.delay_ms, data.cause = HANDED_ON_MS, 'handed_on'
+    elseif data.fault then
+      gates.failed(r.model, data.fault, data.retry_after_ms)
+    elseif kind == 'success' then
+      gates.answered(data.answered_by or gates.leased(at) or r.model)
     end
     if r.cancel_at ~= '' and STOPPED_BY_CANCEL[kind] then kind = 'cancelled' end
     VERBS[kind](id, r, data)
-    ring_for_slot(r)
+    ring_for_slot(r, at)
     words[#words + 1] = 'ok'
   else
     words[#words + 1] = r and fence > 0 and r.settled == fence and 'ok' or 'lease_lost'

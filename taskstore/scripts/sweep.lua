@@ -29,8 +29,9 @@ end
 
 -- Takes a running task from the worker that lost it. free: the claim was lost, not the worker, so nothing is charged.
 local function rescue(id, r, free)
+  local at = r.at
   after_loss(id, r, free)
-  ring_for_slot(r)
+  ring_for_slot(r, at)
 end
 
 local function each_lease(from, to, act)
@@ -99,8 +100,9 @@ for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'live', '-inf', whole(now), 'LIMI
     counts.expired = counts.expired + 1
   elseif now - r.deadline_at >= OVERDUE_MS then
     -- its worker times it out at the deadline; one that has not by now will not
+    local at = r.at
     final(id, r, 'failed', EXPIRED)
-    ring_for_slot(r)
+    ring_for_slot(r, at)
     counts.expired = counts.expired + 1
   else
     -- looked at again when it is overdue; so that many of these cannot hide others

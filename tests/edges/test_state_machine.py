@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 
 from core_config import Settings
-from taskstore.claims import Claim, Settlement
+from taskstore.claims import Claim, ModelRules, Settlement
 from taskstore.connection import connect
 from taskstore.errors import IdempotencyConflict, QueueFull, TaskNotFound, WrongStatus
 from taskstore.records import Kind, NewTask, TokenUsage, WorkerInfo
@@ -42,6 +42,11 @@ DATABASE = 7
 WORKERS = ("w1", "w2", "w3")
 CALLERS = ("alice", "bob")
 MODELS = ("M", "N")
+RULES = [
+    {}, {}, {"M": ModelRules(fallbacks=("N",))},
+    {"M": ModelRules(rpm=20, fallbacks=("N",)), "N": ModelRules(rpm=60, cooldown=False)},
+]  # fmt: skip
+FAULTS = [None, None, None, "provider_rate_limited", "provider_unavailable", "provider_no_balance"]
 SETTLE_KINDS: list[Any] = ["success", "success", "fail", "cancelled", "retry", "retry", "bury", "release", "suspend"]
 MOVED_BY_TIME = {"expire", RESCUE}
 
@@ -84,17 +89,18 @@ class StoreMachine(RuleBasedStateMachine):
         priority=st.integers(1, 9), session_id=st.sampled_from([None, "s", "default", "r"]),
         later_ms=st.sampled_from([0, 0, 0, 700, 40_000]), deadline_ms=st.sampled_from([0, 0, 0, 900, 50_000]),
         key=st.sampled_from([None, None, "k1", "k2"]), body=st.sampled_from("xy"),
+        agent=st.sampled_from(["default", "default", "other"]),
     )  # fmt: skip
     def submit(
         self, caller: str, model: str, kind: Kind, priority: int, session_id: str | None,
-        later_ms: int, deadline_ms: int, key: str | None, body: str,
+        later_ms: int, deadline_ms: int, key: str | None, body: str, agent: str,
     ) -> None:  # fmt: skip
         task_id = f"t{len(self.submits) + 1}"
         run_at = self.run(self.clock()) + later_ms if later_ms else 0
         new = NewTask(
             task_id=task_id, caller=caller, message=f"message of {task_id}", model=model, kind=kind, priority=priority,
             session_id=session_id, run_at_ms=run_at, deadline_ms=deadline_ms, idempotency_key=key, body_sha256=body,
-            metadata={"n": len(self.submits)},
+            metadata={"n": len(self.submits)}, agent=agent,
         )  # fmt: skip
         self.submits.append(new)
         self.send(new)
@@ -205,14 +211,18 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(
         worker=st.sampled_from(WORKERS), room=st.integers(0, 3), extra=st.integers(0, 1),
         most=st.sampled_from([None, 1, 2]), only=st.sampled_from([None, None, "M"]), again=st.booleans(),
+        rules=st.sampled_from(RULES),
     )  # fmt: skip
-    def claim(self, worker: str, room: int, extra: int, most: int | None, only: str | None, again: bool) -> None:
+    def claim(
+        self, worker: str, room: int, extra: int, most: int | None, only: str | None, again: bool,
+        rules: dict[str, ModelRules],
+    ) -> None:  # fmt: skip
         self.numbers[worker] += 1
         self.verbs = {"claim", "expire", "cancel"}
         models = {name: most if name == "M" else None for name in MODELS if only in {None, name}}
 
         def ask() -> Any:
-            return self.run(self.store.claim(worker, self.numbers[worker], room=room, extra=extra, models=models))
+            return self.run(self.claim_of(worker, room=room, extra=extra, models=models, rules=rules))
 
         claimed = ask()
         assert len(claimed.tasks) <= room + extra
@@ -228,8 +238,10 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(which=some, kind=st.sampled_from(SETTLE_KINDS), tokens=st.sampled_from([None, 0, 7]),
           delay_ms=st.sampled_from([0, 500, 30_000]), off=st.sampled_from([0, 0, 0, 0, -1, 1]),
-          wait_ms=st.sampled_from([0, 600]))  # fmt: skip
-    def settle(self, which: int, kind: Any, tokens: int | None, delay_ms: int, off: int, wait_ms: int) -> None:
+          wait_ms=st.sampled_from([0, 600]), fault=st.sampled_from(FAULTS))  # fmt: skip
+    def settle(
+        self, which: int, kind: Any, tokens: int | None, delay_ms: int, off: int, wait_ms: int, fault: str | None
+    ) -> None:
         """Of any recent claim: many have lost their lease, some are settled, some fences are wrong."""
         if not self.claims:
             return
@@ -238,6 +250,7 @@ class StoreMachine(RuleBasedStateMachine):
             task_id=one.task_id, fence=max(0, one.fence + off), kind=kind, result=f"answer of {one.task_id}",
             error="why" if kind in {"fail", "retry", "bury"} else None, delay_ms=delay_ms, decide_within_ms=wait_ms,
             usage=None if tokens is None else TokenUsage(tokens, 0, tokens, 0, 0), cost_usd=0.001 if tokens else None,
+            fault=fault if kind in {"fail", "retry"} else None,
         )  # fmt: skip
         self.verbs = {SETTLE_VERBS.get(kind, kind), "stop"}
         self.last_settled = settlement
@@ -263,6 +276,19 @@ class StoreMachine(RuleBasedStateMachine):
             asked_to_stop = self.ledger.holds(task_id, fence) and self.ledger.accounts[task_id].record.get("cancel_at")
             expected = "cancel" if asked_to_stop else "ok" if self.ledger.holds(task_id, fence) else "lost"
             assert words[task_id] == expected
+
+    async def claim_of(self, worker: str, **ask: Any) -> Any:
+        """What it takes may be started: neither its model nor its agent is paused."""
+        claimed = await self.store.claim(worker, self.numbers[worker], **ask)
+        client: Any = self.redis
+        paused = await client.hgetall(self.store.keys.paused())
+        for one in claimed.tasks:
+            assert not {f"model {one.model}", f"agent {one.agent}"} & paused.keys()
+        return claimed
+
+    @rule(what=st.sampled_from([("model", "M"), ("agent", "other")]), resumes=st.booleans())
+    def pause(self, what: tuple[Any, str], resumes: bool) -> None:
+        self.run((self.store.resume if resumes else self.store.pause)(*what))
 
     # -- time
 

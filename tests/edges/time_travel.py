@@ -28,6 +28,9 @@ async def make_older(redis: Redis, keys: Keys, ms: int, *, alive: set[str], swep
         older = {name: int(record[name]) - ms for name in LIVE_TIMES if record.get(name, "0") != "0"}
         if older and record["status"] not in FINAL:
             await client.hset(keys.task(task_id), mapping=older)
+    for field, text in (await client.hgetall(keys.gates())).items():
+        words, at = text.split(" "), 0 if field.endswith("|cooling") else 1  # where the time stands
+        await client.hset(keys.gates(), field, " ".join([*words[:at], str(int(words[at]) - ms), *words[at + 1 :]]))
     last = await client.hget(keys.swept(), "at")
     if last is not None and not swept:
         await client.hset(keys.swept(), "at", int(last) - ms)

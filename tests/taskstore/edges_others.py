@@ -146,9 +146,9 @@ OTHER_CASES = [
     Case("decide", "waiting", "pending", waiting, decide, PENDING, decided),
     Case("replay", "failed", "pending", failed, replay, PENDING, replayed),
     Case("replay", "failed", "pending", due(buried, -100), replay, PENDING, replayed, "dead letter"),
-    Case("replay", "failed", "pending", with_task(buried, answered_by="M", simulated="1", limited_from="9"),
+    Case("replay", "failed", "pending", with_task(buried, answered_by="M", simulated="1", held_from="9"),
          replay_on_n, PENDING, lambda now: joined(
-             replayed(now, "N", answered_by=None, simulated=None, limited_from=None), {"lanes": {"N:b"}}
+             replayed(now, "N", answered_by=None, simulated=None, held_from=None), {"lanes": {"N:b"}}
          ), "on another model"),
     Case("expire", "retrying", "failed", half_a_second_ago(due(retrying_ready, -100)), sweep(), {"expired": 1},
          lambda now: joined(behind_clock(now), expired(now, "ready:M:b", 1)), "ready"),

@@ -10,7 +10,7 @@ from core_config import Settings
 from taskstore.claims import Settlement
 from taskstore.connection import connect
 from taskstore.records import NewTask, WorkerInfo
-from taskstore.scripts import FOLDER, VERBS, source
+from taskstore.scripts import FOLDER, SHARED, VERBS, source
 from taskstore.store import TaskStore
 
 WORKER = WorkerInfo("w1", "host", 1, "1", 5, 0)
@@ -91,7 +91,7 @@ async def test_two_versions_of_a_script_run_side_by_side(audited: TaskStore) -> 
 
 
 def test_each_script_is_a_verb_and_says_what_it_takes_and_returns() -> None:
-    assert {path.stem for path in FOLDER.glob("*.lua")} == {*VERBS, "_prelude"}
+    assert {path.stem for path in FOLDER.glob("*.lua")} == {*VERBS, *SHARED}
     for verb in VERBS:
         lines = (FOLDER / f"{verb}.lua").read_text().splitlines()
         header = list(takewhile(lambda line: line.startswith("--"), lines))

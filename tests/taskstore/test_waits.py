@@ -42,9 +42,9 @@ async def test_a_scheduled_task_says_when_its_time_came(audited: TaskStore, cont
 
 async def back(contents: Contents, ms: int) -> None:
     """The model has been at its limit for so much longer."""
-    key = contents.prefix + "full"
-    since = await contents.client.hget(key, "M|since")
-    await contents.client.hset(key, "M|since", int(since) - ms)
+    key = contents.prefix + "holds"
+    reason, since = (await contents.client.hget(key, "model M|now")).split()
+    await contents.client.hset(key, "model M|now", f"{reason} {int(since) - ms}")
 
 
 async def test_what_a_models_limit_cost_a_wait_is_told(audited: TaskStore, contents: Contents) -> None:
@@ -53,23 +53,23 @@ async def test_what_a_models_limit_cost_a_wait_is_told(audited: TaskStore, conte
     assert len((await audited.claim("w1", 1, room=5, extra=0, models={"M": 1})).tasks) == 1
     await back(contents, 7_000)
     # as long as they wait; t1 runs, and waited for nothing
-    told = [(await audited.history(name)).limited_ms for name in ("t1", "t2", "t3")]
-    assert told == [0, About(7_000), About(7_000)]
+    told = [(await audited.history(name)).held for name in ("t1", "t2", "t3")]
+    assert told == [{}, {"limit": About(7_000)}, {"limit": About(7_000)}]
     # a later one has waited for none of that
     await audited.submit(new("t4"))
-    assert (await audited.history("t4")).limited_ms == About(0)
+    assert (await audited.history("t4")).held.get("limit", 0) == About(0)
 
     await audited.settle([Settlement(task_id="t1", fence=1, kind="success", result="x")])
-    assert "M|since" not in await contents.client.hgetall(contents.prefix + "full")
+    assert "model M|now" not in await contents.client.hgetall(contents.prefix + "holds")
     await audited.claim("w1", 2, room=5, extra=0, models={"M": 1})
     await back(contents, 2_000)
     began = [event for event in (await audited.history("t2")).events if event.status == "running"]
-    assert [event.limited_ms for event in began] == [About(7_000)]
-    assert (await audited.history("t3")).limited_ms == About(9_000)
+    assert [event.held for event in began] == [{"limit": About(7_000)}]
+    assert (await audited.history("t3")).held == {"limit": About(9_000)}
 
     # a retry's wait begins anew
     await audited.settle([Settlement(task_id="t2", fence=1, kind="retry", delay_ms=0)])
-    assert (await audited.history("t2")).limited_ms == About(0)
+    assert (await audited.history("t2")).held.get("limit", 0) == About(0)
 
 
 async def test_a_model_without_a_limit_costs_no_key(audited: TaskStore, contents: Contents) -> None:
@@ -78,8 +78,8 @@ async def test_a_model_without_a_limit_costs_no_key(audited: TaskStore, contents
     await audited.claim("w1", 1, room=5, extra=0, models={"M": None, "N": 3})
     await audited.settle([Settlement(task_id="t2", fence=1, kind="success", result="x")])
     found = await contents.snapshot()
-    assert "full" not in found
-    assert "limited_from" not in found["task:t2"]
+    assert not {"holds", "gates", "paused", "aside"} & found.keys()
+    assert "held_from" not in found["task:t2"]
     assert found["live"] == ZSet(t1=float("inf"))
 
 
@@ -89,6 +89,6 @@ async def test_a_limit_that_was_raised_is_none_any_more(audited: TaskStore, cont
     await audited.claim("w1", 1, room=1, extra=0, models={"M": 1})
     await back(contents, 3_000)
     await audited.claim("w1", 2, room=0, extra=0, models={"M": 2})
-    assert await contents.client.hgetall(contents.prefix + "full") == {
-        "M|total": str((await audited.history("t2")).limited_ms)
+    assert await contents.client.hgetall(contents.prefix + "holds") == {
+        "model M|limit": str((await audited.history("t2")).held["limit"])
     }

@@ -5,8 +5,8 @@ Messages: `say TEXT`, `clock` (answers its monotonic clock, ns), `sleep SECONDS`
 `beat PATH` (a dot every moment, for ever), `once PATH` (fails in passing the first time, then holds for ever), `spend`
 (tokens, then a hold for ever), `surrogate`, `large BYTES`, `die` (the process).
 With the flag `agents=JSON` it says of its agents what that says.
-With steps: `steps N` (of a model and tools in turn), `begin PATH` (a tool that holds until the file exists), `leak
-TEXT` (in every text of a step).
+With steps: `call CODE` (of its model, which fails so, or `answered`), `steps N` (of a model and tools in turn),
+`begin PATH` (a tool that holds until the file exists), `leak TEXT` (in every text of a step).
 """
 
 import asyncio
@@ -28,6 +28,7 @@ from agent.work import AgentWork, Answer
 from core_config import Settings
 from monitoring.logs import setup_logging
 from monitoring.tracing import Tracing
+from taskstore.claims import ModelRules
 from taskstore.records import WorkerInfo
 from worker.announcement import Prepare
 from worker.engine import Engine
@@ -54,6 +55,14 @@ def a_step(on_step: StepListener | None, number: int) -> None:
     else:
         on_step(StepEvent(kind="tool", phase="start", number=number, name="adder", arguments='{"a": 1}'))
         on_step(StepEvent(kind="tool", phase="end", number=number, name="adder", error="no", duration_ms=3.0))
+
+
+def a_call(on_step: StepListener | None, model: str, code: str | None) -> None:
+    assert on_step
+    on_step(StepEvent(kind="model", phase="start", number=1, name=model))
+    on_step(StepEvent(kind="model", phase="end", number=1, name=model, error=code, duration_ms=1.0))
+    if code is not None:
+        raise AgentError(ErrorCode.INTERNAL)
 
 
 async def beat(path: Path) -> None:
@@ -108,6 +117,8 @@ class ScriptedRunner:
             case "steps":
                 for number in range(1, int(rest) + 1):
                     a_step(on_step, number)
+            case "call":
+                a_call(on_step, work.model, None if rest == "answered" else rest)
             case "begin":
                 assert on_step
                 on_step(StepEvent(kind="tool", phase="start", number=1, name="held", arguments="{}"))
@@ -146,7 +157,8 @@ def main() -> None:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = WorkerInfo(sys.argv[1], "test", os.getpid(), "test", settings.worker_concurrency, 0)
-    models = {"M": None, "Few": 2}
+    models = {"M": None, "Few": 2, "Slow": None}
+    rules = {"Slow": ModelRules(rpm=60)}
     hooks: dict[str, Any] = {}
     if "hooks" in sys.argv:
         hooks = {"on_job_start": hook, "on_job_end": hook, "after_job_end": hook}
@@ -155,7 +167,7 @@ def main() -> None:
     for flag in sys.argv[2:]:
         if flag.startswith("agents="):
             hooks["prepare"] = says(json.loads(flag.removeprefix("agents=")))
-    Engine(settings, Executor(ScriptedRunner(), Tracing(settings, redact)), worker, models, **hooks).run()
+    Engine(settings, Executor(ScriptedRunner(), Tracing(settings, redact)), worker, models, rules=rules, **hooks).run()
 
 
 if __name__ == "__main__":
