@@ -26,6 +26,7 @@ from agent.imports import failed, place_of
 from agent.messages import messages_of
 from agent.middleware import Middleware, middleware_of
 from agent.models import RegistryModel
+from agent.resume import invoke
 from agent.specs import AgentSpec
 from agent.tool_edge import edged
 from agent.typed_output import RecentGraphs, TypedOutput, typed_answer
@@ -76,8 +77,8 @@ class DescribedAgent:
         graph, schema = self._untyped, work.output_schema
         if schema is not None:
             graph = self._typed.get(self._built_from, schema, lambda: self._graph(TypedOutput(schema)))
-        state = await graph.ainvoke(
-            {"messages": messages_of(work)}, {**config, "recursion_limit": self._recursion_limit}
+        state = await invoke(
+            graph, {"messages": messages_of(work)}, {**config, "recursion_limit": self._recursion_limit}, work
         )
         return Answer(final_text(state["messages"][-1], work.model)) if schema is None else typed_answer(state)
 
@@ -100,7 +101,7 @@ class GraphAgent:
         self._gives = list(graph.builder.schemas[graph.builder.output_schema])
 
     async def answer(self, work: AgentWork, config: RunnableConfig) -> Answer:
-        state = await self.graph.ainvoke(self._input(work), config)
+        state = await invoke(self.graph, self._input(work), config, work)
         return await held_to(work.output_schema, answer_of_state(state, self._gives, work.model))
 
     def _input(self, work: AgentWork) -> dict[str, Any]:

@@ -48,6 +48,11 @@ class ErrorCode(StrEnum):
     ANSWER_TRUNCATED = "answer_truncated", False, "The answer reached the limit of tokens and is cut off."
     INVALID_OUTPUT = "invalid_output", False, "The answer does not satisfy the task's output_schema."
     AGENT_UNKNOWN = "agent_unknown", False, "No agent of that name is installed."
+    TOOL_OUTCOME_UNKNOWN = (
+        "tool_outcome_unknown",
+        False,
+        "A tool that may not run twice was cut off: it may have done it.",
+    )
     AGENT_UNAVAILABLE = "agent_unavailable", True, "The agent cannot run on this worker, whose log says why."
     AGENT_FAILED = "agent_failed", False, "The agent's own code raised an exception, which the worker's log has."
     AGENT_REFUSED = "agent_refused", False, "The agent's own code refused the task, and says why."

@@ -122,15 +122,15 @@ class McpServer:
             call.exception()  # else asyncio complains that nobody asked
 
     def _failed(self, tool: str, error: Exception) -> ToolException:
-        if not isinstance(error, MCPError):
-            told = self._redact(repr(error))[:_MAX_TOLD_CHARS]
-            log.warning("mcp_call_failed", extra={"server": self._name, "tool": tool, "error": told})
-            return ToolException(f"The tool {tool} of the MCP server {self._name} answered what it must not answer.")
-        if error.code == CONNECTION_CLOSED:
-            why = "ended during this call" if error.message == _CLOSED else self._redact(error.message)
-            return ToolException(
-                f"The MCP server {self._name} {why[:_MAX_TOLD_CHARS]}. Whether it did what was asked is not known."
+        if self._client is None or (isinstance(error, MCPError) and error.code == CONNECTION_CLOSED):
+            why = (
+                error.message if isinstance(error, MCPError) and error.message != _CLOSED else "ended during this call"
             )
+            why = self._redact(why)[:_MAX_TOLD_CHARS]
+            return ToolException(f"The MCP server {self._name} {why}. Whether it did what was asked is not known.")
+        if not isinstance(error, MCPError):  # no result, or none as its schema says; the text holds parts of it
+            log.warning("mcp_call_failed", extra={"server": self._name, "tool": tool, "error": type(error).__name__})
+            return ToolException(f"The tool {tool} of the MCP server {self._name} answered what it must not answer.")
         if error.code == INVALID_REQUEST and error.message == _SESSION_UNKNOWN:
             self._lost.set()
             return ToolException(f"The MCP server {self._name} was restarted. Nothing was done; try again.")

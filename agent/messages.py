@@ -1,9 +1,8 @@
 """A task as the messages that a model reads."""
 
-import json
-
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
+from agent.typed_output import json_text
 from agent.work import AgentWork
 
 
@@ -12,5 +11,5 @@ def messages_of(work: AgentWork) -> list[BaseMessage]:
     earlier = [HumanMessage(turn.text) if turn.role == "user" else AIMessage(turn.text) for turn in work.history]
     return [
         *earlier,
-        HumanMessage(work.message if work.input is None else json.dumps(dict(work.input), ensure_ascii=False)),
+        HumanMessage(work.message if work.input is None else json_text(work.input)),
     ]

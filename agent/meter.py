@@ -37,6 +37,8 @@ class Meter:
     """The last text that the model has answered with so far."""
     model_calls: int = 0
     """Calls begun, answered or not."""
+    answers: int = 0
+    """Calls that the model has answered."""
     tool_calls: int = 0
     model: str | None = None
     """Registry key of the model that answered last; None until one has."""
@@ -45,6 +47,7 @@ class Meter:
 
     def answered(self, *, model: str, simulated: bool, usage: TokenUsage, cost_usd: float | None, text: str) -> None:
         """Adds one answer of a model."""
+        self.answers += 1
         self.model = model
         self.simulated = self.simulated or simulated
         self.usage += usage

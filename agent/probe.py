@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from agent.errors import AgentError, ErrorCode, causes
 from agent.meter import Meter, TokenUsage
 from agent.models import RegistryModel
-from agent.proxies import proxy_for, proxy_variable
+from agent.proxies import proxy_for
 from agent.run_context import CURRENT_RUN, Run
 from agent.transport import ProviderTransport
 from core_config import ModelConfig, Settings
@@ -34,8 +34,6 @@ class Seen:
     """Where the request was to go; None when none was made."""
     proxy: httpx.URL | None = None
     """The proxy that it was to go through."""
-    proxy_variable: str | None = None
-    """The environment variable that names that proxy."""
     status: int | None = None
     headers: httpx.Headers = field(default_factory=httpx.Headers)
     body: str = ""
@@ -106,7 +104,6 @@ class _WatchingTransport(ProviderTransport):
             causes=tuple(chain),
             url=url,
             proxy=None if proxy is None else httpx.URL(proxy),
-            proxy_variable=None if url is None else proxy_variable(url),
             status=None if self._response is None else self._response.status_code,
             headers=httpx.Headers() if self._response is None else self._response.headers,
             body="" if self._stream is None else self._stream.kept.decode("utf-8", "replace"),

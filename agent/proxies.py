@@ -1,6 +1,5 @@
 """Which proxy an address is reached through. Decided here for every HTTP client of the agent, so that they agree."""
 
-import os
 import urllib.request
 
 import httpx
@@ -23,13 +22,3 @@ def proxy_for(url: httpx.URL) -> str | None:
         return f"http://{proxy}"
     # httpx knows no socks:// and no socks4; what curl calls socks is socks5 to most who write it.
     return f"socks5://{proxy[8:]}" if proxy.startswith("socks://") else proxy
-
-
-def proxy_variable(url: httpx.URL) -> str | None:
-    """The environment variable that names the proxy of `proxy_for`; None without a proxy, or when the system's own
-    settings name it.
-    """
-    if proxy_for(url) is None:
-        return None
-    names = [f"{kind}_proxy" for kind in (url.scheme, "all")]
-    return next((name for lower in names for name in (lower, lower.upper()) if os.environ.get(name)), None)

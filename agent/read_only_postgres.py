@@ -8,6 +8,7 @@ write the server's files or run its programs, which no transaction stops, is ref
 """
 
 import contextlib
+import logging
 import math
 import os
 import re
@@ -21,6 +22,8 @@ import psycopg
 from psycopg.pq import ExecStatus
 
 from agent.read_only_query import MAX_COLUMNS, QueryError, Rows, Table, checked
+
+log = logging.getLogger(__name__)
 
 MAX_CELL_CHARS: Final = 1001
 """Of a value, this much leaves the server: one more than is shown."""
@@ -152,6 +155,7 @@ def _transaction(database: PostgresAddress, seconds: float) -> Iterator[psycopg.
             )
             dangerous = connection.execute(_DANGEROUS_ROLE.encode()).fetchone()
             if dangerous is None or dangerous[0]:
+                log.error("database_role_refused")
                 raise QueryError(
                     "The database cannot be used: its role may do more than read tables. Its operator must give a "
                     "role that is no superuser and has no rights to the server's files or programs."
@@ -177,6 +181,8 @@ def _connected(database: PostgresAddress) -> psycopg.Connection[Any]:
             prepare_threshold=None,  # a pooler between may hand on another connection
         )
     except psycopg.Error as error:
+        # The rest of its text holds host, port and user.
+        log.warning("database_unreachable", extra={"reason": str(error).rpartition("failed: ")[2].strip()[:200]})
         raise QueryError(_not_connected(error)) from None
 
 

@@ -6,11 +6,13 @@ and tool thread of the run, whatever LangChain puts between.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from agent.durable import ToolLedger
 from agent.meter import Meter, TokenUsage
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class StepEvent:
     kind: Literal["model", "tool", "step"]
     phase: Literal["start", "end"]
     number: int
-    """Counts the run's steps from 1; the same at start and end."""
+    """Counts the steps from 1, on from those of an earlier attempt if its run goes on; the same at start and end."""
     name: str
     """The model's registry key, the tool's name, or what the agent's code calls its step."""
     arguments: str | None = None
@@ -57,19 +59,28 @@ class Run:
     meter: Meter = field(default_factory=Meter)
     on_step: StepListener | None = None
     call_limit: int | None = None
-    """Model calls that the run may make."""
+    """Model calls that the task may make."""
     allowed: frozenset[str] | None = None
     """Names of the tools that the run's agent may call. None: whatever it has."""
     context: "AgentContext | None" = None
     """What the agent's own code is given."""
     model_calls: int = 0
+    """Those made: also by earlier attempts, if they were answered and the run goes on from there."""
     failed_models: "dict[str, AgentError]" = field(default_factory=dict)
     """Models that failed in this run and how: each is passed over as long as another is left."""
     steps: int = 0
+    ledger: ToolLedger | None = None
+    """Where finished tool calls are kept; None keeps none."""
+    counts: Counter[str] = field(default_factory=Counter)
 
     def next_step(self) -> int:
         self.steps += 1
         return self.steps
+
+    def nth(self, call: str) -> int:
+        """How many times the run makes this call, now included."""
+        self.counts[call] += 1
+        return self.counts[call]
 
     def tell(self, event: StepEvent) -> None:
         """Hands the event on. A listener that raises costs the run nothing but a line in the log."""

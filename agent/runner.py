@@ -12,11 +12,12 @@ from agent.build import Agent, Graph, build_agent
 from agent.context import AgentContext
 from agent.errors import AgentError, ErrorCode, UnavailableError
 from agent.fallbacks import chain_of
+from agent.imports import failed
 from agent.mcp_tools import McpTools
 from agent.meter import Meter
 from agent.models import RegistryModel
 from agent.run_context import CURRENT_RUN, Run, StepListener, is_cancelled
-from agent.specs import Specs
+from agent.specs import AgentSpec, Specs
 from agent.transport import ProviderTransport
 from agent.typed_output import RecentGraphs
 from agent.work import AgentWork, Answer
@@ -62,6 +63,8 @@ class AgentRunner:
                 problems[name] = str(error)
                 if error.__cause__ is not None:
                     logger.exception("The agent %r cannot be built", name, exc_info=error.__cause__)
+            except AgentError:
+                problems[name] = None  # no model to try it with has a key here, which is no fault of the agent's
             else:
                 problems[name] = None
         return problems
@@ -81,6 +84,8 @@ class AgentRunner:
             run = Run(
                 meter=meter, on_step=on_step, call_limit=self._call_limit(work.agent), allowed=frozenset(agent.tools)
             )
+            if work.durable is not None:
+                run.steps, run.ledger = (await work.durable.open()).steps, work.durable.ledger
             run.context = AgentContext(work, run, agent.model, agent.tools)
             token = CURRENT_RUN.set(run)
             try:
@@ -120,10 +125,7 @@ class AgentRunner:
         if made not in self._built:
             spec = self._specs.find(name)
             model = self._model(chain[0])
-            fallbacks = self._those_with_keys(chain[1:])
-            self._built[made] = build_agent(
-                model, spec, self._specs.file, self._settings, self._threads, self._typed, fallbacks
-            )
+            self._built[made] = self._build(model, spec, self._those_with_keys(chain[1:]))
         return self._built[made]
 
     def _those_with_keys(self, chain: Sequence[str]) -> list[RegistryModel]:
@@ -134,6 +136,15 @@ class AgentRunner:
             except AgentError as error:
                 logger.warning("The fallback %r cannot be used: %s", key, error.detail)
         return models
+
+    def _build(self, model: RegistryModel, spec: AgentSpec, fallbacks: Sequence[RegistryModel]) -> Agent:
+        try:
+            return build_agent(model, spec, self._specs.file, self._settings, self._threads, self._typed, fallbacks)
+        except (AgentError, UnavailableError):
+            raise
+        except Exception as error:  # LangChain's, of parts that do not go together
+            where = self._specs.file.where(spec.name, "run" if spec.config.run else "middleware")
+            raise failed(f"{where}:", "building the agent failed", error) from error
 
     def _model(self, key: str) -> RegistryModel:
         if key not in self._models:

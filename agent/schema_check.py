@@ -30,25 +30,31 @@ LONGEST_FAULT = 240
 LONGEST_PLACE = 120
 LONGEST_MATCHED = 10_000
 """Characters of a text that a `pattern` is tried on."""
+TOO_DEEP = "it is nested too deeply to be checked"
 
 
 def check(data: Any, schema: Mapping[str, Any]) -> str | None:
     """None when `data` is a JSON value that satisfies `schema`; else what is wrong, in a few hundred characters."""
-    left = _LEFT.set([MOST_STEPS])
     try:
         json.dumps(data, allow_nan=False)
+    except RecursionError:
+        return TOO_DEEP
+    except (TypeError, ValueError):
+        return "it is no JSON value"
+    left = _LEFT.set([MOST_STEPS])
+    try:
         stock: Any = validator_for(schema, default=Draft202012Validator)
-        # without `$schema`, by which jsonschema would go back to its own class wherever a reference leads to the root
-        root = {name: value for name, value in schema.items() if name != "$schema"}
+        # without `$schema`, by which jsonschema would go back to its own class wherever a reference leads to the root,
+        # and `$id`, which only matters to references from elsewhere
+        root = {name: value for name, value in schema.items() if name not in {"$schema", "$id"}}
         faults = _bounded(stock)(root, registry=Registry()).iter_errors(data)
         found = [_said(fault) for fault in islice(faults, MOST_FAULTS)]
     except _TooManyStepsError:
         return f"it takes more than {MOST_STEPS} steps to check"
     except RecursionError:
-        return "it is nested too deeply to be checked"
-    except (TypeError, ValueError):
-        return "it is no JSON value"
-    except (ArithmeticError, SchemaError, Unresolvable) as error:
+        return TOO_DEEP
+    except (ArithmeticError, AttributeError, LookupError, SchemaError, TypeError, ValueError, Unresolvable) as error:
+        # a number beyond floats; or a schema that did not come through the gateway and is none
         return f"the schema cannot be applied to it ({type(error).__name__})"
     finally:
         _LEFT.reset(left)

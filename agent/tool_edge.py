@@ -7,16 +7,22 @@ around the tool's own function, inside that task, and not in middleware around i
 import asyncio
 import contextvars
 import functools
+import hashlib
 import json
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
+from langchain_core.messages import ToolCall
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import StructuredTool, ToolException
 
-from agent.run_context import StepEvent, current_run, cut, is_cancelled
+from agent.errors import AgentError, ErrorCode
+from agent.run_context import Run, StepEvent, current_run, cut, is_cancelled
 
+SEPARATOR = "\x1f"
+"""Between the parts of a call's name in the ledger; the first part is the step's."""
 MAX_RESULT_CHARS = 20_000
 """Of what a tool answers, this much reaches the model."""
 
@@ -82,7 +88,56 @@ def edged(tool: StructuredTool, *, seconds: float, threads: Executor) -> Structu
             )
 
     # Without `func` a blocking `invoke` is refused by LangChain, instead of going around the edge.
-    return tool.model_copy(update={"coroutine": call, "func": None, "handle_tool_error": True})
+    fields = {name: getattr(tool, name) for name in StructuredTool.model_fields}
+    return OnceTool(**{**fields, "coroutine": call, "func": None, "handle_tool_error": True})
+
+
+class OnceTool(StructuredTool):
+    """A tool whose finished calls are not made again by a later attempt.
+
+    With `metadata={"idempotent": False}` it also isn't made again when an attempt died inside the call: whether it
+    did what it was asked, nobody knows.
+    """
+
+    async def ainvoke(
+        self,
+        input: str | dict[str, Any] | ToolCall,  # noqa: A002  LangChain's name
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        run, once = current_run(), (self.metadata or {}).get("idempotent") is False
+        call = _call_name(self.name, input, config, run, once=once)
+        if run.ledger is None or call is None:
+            return await super().ainvoke(input, config, **kwargs)
+        if (outcome := run.ledger.outcome(call)) is not None:
+            return outcome
+        if once:
+            if run.ledger.begun(call):
+                code = ErrorCode.TOOL_OUTCOME_UNKNOWN
+                raise AgentError(code, f"{code.meaning} (tool {self.name})")
+            await run.ledger.begin(call)
+        outcome = await super().ainvoke(input, config, **kwargs)
+        await run.ledger.finish(call, outcome)
+        return outcome
+
+
+def _call_name(
+    tool: str, given: str | dict[str, Any] | ToolCall, config: RunnableConfig | None, run: Run, *, once: bool
+) -> str | None:
+    """The same in every attempt, and no other call's: the step of the graph, the id that the model gave the call, and
+    what is called, since some servers number their calls from 0 in each answer. None for a call that is not kept.
+
+    A call that no model made, of an agent that is code, is told by how many times that was called before; such code
+    begins again in every attempt, so only what may not run twice is kept.
+    """
+    step = str(((config or {}).get("configurable") or {}).get("checkpoint_ns", ""))
+    from_model = isinstance(given, dict) and given.get("type") == "tool_call"
+    arguments = given["args"] if isinstance(given, dict) and from_model else given
+    what = json.dumps([tool, arguments], sort_keys=True, default=str)
+    digest = hashlib.blake2b(what.encode("utf-8", "replace"), digest_size=8).hexdigest()
+    if from_model and step and isinstance(given, dict):
+        return SEPARATOR.join((step, str(given["id"]), digest))
+    return SEPARATOR.join((step, f"#{run.nth(step + digest)}", digest)) if once else None
 
 
 def _bounded(text: str) -> str:

@@ -27,7 +27,7 @@ from agent.run_context import current_run
 from agent.schema_check import check
 from agent.work import Answer
 
-__all__ = ["OUTPUT_TOOL", "RecentGraphs", "TypedOutput", "as_sent", "check", "json_text", "typed_answer"]
+__all__ = ["OUTPUT_TOOL", "RecentGraphs", "TypedOutput", "as_sent", "checked", "json_text", "typed_answer"]
 
 OUTPUT_TOOL = "final_answer"
 """No tool of an agent's may have this name."""
@@ -72,6 +72,22 @@ class _Judged:
     told: Sequence[AnyMessage] = ()
 
 
+async def checked(answer: Answer, schema: Mapping[str, Any] | None) -> Answer:
+    """The answer of an agent that is code, held to a task's schema: its data, else its text read as JSON.
+
+    Raises AgentError: there is no repair, as such code is not asked twice.
+    """
+    if schema is None:
+        return answer
+    wrong = "the answer is text and no JSON"
+    for data in [answer.data] if answer.data is not None else _values_in(answer.text):
+        fault = await asyncio.to_thread(check, data, schema)
+        if fault is None:
+            return Answer(json_text(data), data)
+        wrong = fault
+    raise _invalid(wrong, answer.text)
+
+
 Graph = TypeVar("Graph")
 Handler = Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
 
@@ -102,10 +118,10 @@ class TypedOutput(AgentMiddleware[Any, Any, Any]):
         if judged.wrong is None:
             return judged.response
         if any(_REPAIR in message.additional_kwargs for message in request.messages):
-            raise _invalid(judged)
+            raise _invalid(judged.wrong, judged.text)
         again = await self._judge(request.override(messages=[*request.messages, *judged.told]), handler)
         if again.wrong is not None:
-            raise _invalid(again)
+            raise _invalid(again.wrong, again.text)
         return ModelResponse(
             result=[*judged.told, *again.response.result], structured_response=again.response.structured_response
         )
@@ -157,9 +173,9 @@ def _told(answer: AIMessage, wrong: str) -> list[AnyMessage]:
     return told
 
 
-def _invalid(judged: _Judged) -> AgentError:
-    current_run().meter.partial = judged.text
-    return AgentError(ErrorCode.INVALID_OUTPUT, f"The answer does not satisfy output_schema: {judged.wrong}")
+def _invalid(wrong: str, text: str) -> AgentError:
+    current_run().meter.partial = text
+    return AgentError(ErrorCode.INVALID_OUTPUT, f"The answer does not satisfy output_schema: {wrong}")
 
 
 def _values_in(text: str) -> Iterator[Any]:

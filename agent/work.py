@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from agent.durable import Durable
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
@@ -32,6 +34,8 @@ class AgentWork:
     """Models that cool down: passed over in this run, as long as another of the chain is left."""
     output_schema: Mapping[str, Any] | None = None
     """JSON Schema that the answer's `data` must satisfy."""
+    durable: Durable | None = field(default=None, compare=False)
+    """Where the run's steps are kept, and what earlier attempts got done. None keeps nothing."""
     seconds_left: float | None = None
     """Time that the attempt has. None: as long as it takes."""
 

@@ -81,7 +81,7 @@ class TaskSummary(BaseModel):
     caller: str
     status: TaskStatus
     phase: Literal["retrying"] | None
-    message: str = Field(description=f"Its first {SHOWN_CHARS} characters.")
+    message: str = Field(description=f"Its first {SHOWN_CHARS} characters; of an `input`, those of its JSON.")
     error_code: str | None
     duration_ms: int | None
     queued_ms: int | None

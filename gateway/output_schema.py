@@ -93,7 +93,7 @@ def fault_in(schema: Mapping[str, Any]) -> _Fault | None:
     """The first thing that is wrong with it."""
     try:
         dialect = _dialect(schema)
-        parts = _Parts()
+        parts = _Parts(anchored=dialect is not Draft7Validator)
         parts.add((), schema)
     except _FaultError as error:
         return error.fault
@@ -119,6 +119,8 @@ def _dialect(schema: Mapping[str, Any]) -> Any:
 class _Parts:
     """Every schema within a schema, by its place."""
 
+    anchored: bool
+    """Whether its dialect knows `$anchor`."""
     at: dict[Place, Any] = field(default_factory=dict)
     anchors: dict[str, Place] = field(default_factory=dict)
     in_place: dict[Place, list[Place]] = field(default_factory=dict)
@@ -154,7 +156,7 @@ class _Parts:
                 raise _FaultError((*place, *names), "must be a list of texts")
         if isinstance(schema.get("pattern"), str):
             _check_pattern((*place, "pattern"), schema["pattern"])
-        if isinstance(schema.get("$anchor"), str):
+        if self.anchored and isinstance(schema.get("$anchor"), str):
             self.anchors[schema["$anchor"]] = place
 
     def follow_references(self) -> None:

@@ -90,7 +90,7 @@ class ChatBody(Asked):
 
 
 class TaskBody(Asked):
-    """Exactly one of `message` and `input`; submission.py says so to who gave both or neither."""
+    """Exactly one of `message` and `input` has to be given."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [_given("message", "string"), _given("input", "object")]})
 

@@ -68,6 +68,8 @@ class About:
     successors: Sequence[str]
     seconds: float
     """How long the call was waited for."""
+    proxy_variable: str | None
+    """The environment variable that names the proxy on the way."""
 
     @property
     def at(self) -> str:
@@ -121,7 +123,7 @@ def _unsent(about: About, seen: Seen) -> Diagnosis:
 
 def _on_the_way(about: About, seen: Seen, url: httpx.URL) -> Diagnosis | None:
     """The request did not get there, or its answer not back."""
-    host, proxy = url.host, _proxy(seen)
+    host, proxy = url.host, _proxy(about, seen)
     tls = _innermost(seen, ssl.SSLError)
     if isinstance(tls, ssl.SSLCertVerificationError):
         return Diagnosis(
@@ -137,7 +139,7 @@ def _on_the_way(about: About, seen: Seen, url: httpx.URL) -> Diagnosis | None:
             f"If it is a plain HTTP server, base_url begins with http://.{f' {proxy} is in use.' if proxy else ''}",
         )
     if seen.status == 407 or _innermost(seen, httpx.ProxyError) or (proxy and _lost(seen) and seen.status is None):
-        return Diagnosis(Fault.PROXY, _proxy_fault(seen, host))
+        return Diagnosis(Fault.PROXY, _proxy_fault(about, seen, host))
     if _innermost(seen, socket.gaierror):
         return Diagnosis(
             Fault.NO_SUCH_HOST, f"No address is known for {host}: is base_url right, and does DNS work here?"
@@ -158,9 +160,9 @@ def _on_the_way(about: About, seen: Seen, url: httpx.URL) -> Diagnosis | None:
     return None
 
 
-def _proxy_fault(seen: Seen, host: str) -> str:
-    proxy = _proxy(seen) or "A proxy"
-    remedy = f"Correct {seen.proxy_variable}" if seen.proxy_variable else "Correct the system's proxy settings"
+def _proxy_fault(about: About, seen: Seen, host: str) -> str:
+    proxy = _proxy(about, seen) or "A proxy"
+    remedy = f"Correct {about.proxy_variable}" if about.proxy_variable else "Correct the system's proxy settings"
     remedy += f", or add {host} to NO_PROXY if it can be reached without."
     refusal = _innermost(seen, httpx.ProxyError)
     if seen.status == 407 or (refusal and "407" in str(refusal)):
@@ -176,7 +178,7 @@ def _proxy_fault(seen: Seen, host: str) -> str:
 
 def _no_api(about: About, seen: Seen, url: httpx.URL) -> Diagnosis | None:
     """Somebody answered, but not the API."""
-    proxy = _proxy(seen)
+    proxy = _proxy(about, seen)
     if seen.status is not None and 300 <= seen.status < 400:
         target = httpx.URL(seen.headers.get("location", "")).host or "another page"
         return Diagnosis(
@@ -243,7 +245,7 @@ def _refused(about: About, seen: Seen) -> Diagnosis:
         case ErrorCode.PROVIDER_TIMEOUT:
             return Diagnosis(Fault.TIMEOUT, f"{about.at} began to answer and did not end within {about.seconds:g} s.")
         case ErrorCode.PROVIDER_UNAVAILABLE:
-            proxy = _proxy(seen)
+            proxy = _proxy(about, seen)
             way = f" Or {proxy[0].lower()}{proxy[1:]}, which is on the way, cannot reach it." if proxy else ""
             return Diagnosis(
                 Fault.PROVIDER_DOWN,
@@ -285,12 +287,12 @@ def _not_served(about: About, name: str) -> str:
     return f'{told} Set litellm_id = "{first}"{more} under [{about.name}] in MODELS_FILE, or have the account admitted.'
 
 
-def _proxy(seen: Seen) -> str | None:
+def _proxy(about: About, seen: Seen) -> str | None:
     """The proxy without what its address may hold of a password."""
     if seen.proxy is None:
         return None
     where = f"{seen.proxy.host}:{seen.proxy.port}" if seen.proxy.port else seen.proxy.host
-    return f"The proxy {where}" + (f" ({seen.proxy_variable})" if seen.proxy_variable else "")
+    return f"The proxy {where}" + (f" ({about.proxy_variable})" if about.proxy_variable else "")
 
 
 def _innermost(seen: Seen, kind: type[E]) -> E | None:

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import datetime as dt
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,14 @@ async def call_models(models: Mapping[str, ModelConfig], settings: Settings, sec
         async with room:
             seen = await probe(name, model, settings, seconds=seconds)
         known = _known(litellm.model_cost, model)
-        about = About(name, model, retired_on(known, today), successors(model, litellm.model_cost, today), seconds)
+        about = About(
+            name=name,
+            model=model,
+            retired=retired_on(known, today),
+            successors=successors(model, litellm.model_cost, today),
+            seconds=seconds,
+            proxy_variable=_proxy_variable(seen),
+        )
         diagnosis = diagnose(about, seen)
         return Trial(name, model, seen, diagnosis, words(seen, redact) if diagnosis else None)
 
@@ -101,6 +109,14 @@ def _known(table: Mapping[str, Any], model: ModelConfig) -> Mapping[str, object]
     provider, _, name = model.litellm_id.partition("/")
     found = [table.get(model.litellm_id), table.get(name)]
     return next((one for one in found if one and one.get("litellm_provider") == provider), None)
+
+
+def _proxy_variable(seen: "Seen") -> str | None:
+    """The environment variable that names the call's proxy; None without one, or when it is the system's settings."""
+    if seen.url is None or seen.proxy is None:
+        return None
+    lower = (f"{seen.url.scheme}_proxy", "all_proxy")
+    return next((name for one in lower for name in (one, one.upper()) if os.environ.get(name)), None)
 
 
 def _redactor(settings: Settings, models: Mapping[str, ModelConfig]) -> Callable[[str], str]:

@@ -41,9 +41,10 @@ class Run:
 
     @property
     def in_calls_ms(self) -> int:
-        """What the calls took; those that ran beside each other count once."""
+        """What calls of models and tools took; those that ran beside each other count once."""
         until, total = self.started, timedelta()
-        for step in sorted(self.steps, key=lambda step: step.started_at):
+        calls = (step for step in self.steps if step.kind != "step")
+        for step in sorted(calls, key=lambda step: step.started_at):
             end = step.started_at + timedelta(milliseconds=step.duration_ms or 0)
             total += max(timedelta(), end - max(step.started_at, until))
             until = max(until, end)

@@ -127,7 +127,7 @@ def _call(step: Step) -> str:
         told += f"  {terminal.plain(step.arguments, 60)}"
     if step.error is not None:
         return f"{told}  FAILED: {terminal.plain(step.error, 80)}"
-    if step.kind == "tool" and step.result is not None:
+    if step.kind != "model" and step.result is not None:
         told += f" -> {terminal.plain(step.result, 60)}"
     return told
 

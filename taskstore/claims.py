@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import orjson
 
+from .progress import priced
 from .records import Kind, TokenUsage
 from .steps import StepBatch
 
@@ -30,6 +31,8 @@ class Claim:
     left_ms: int | None
     """Milliseconds until its deadline; a duration, so that no two machines' clocks are compared."""
     history: Sequence["Turn"] = ()
+    kept: bool = False
+    """Earlier attempts left progress: `TaskStore.progress` reads it."""
     input: Mapping[str, Any] | None = None
     output_schema: Mapping[str, Any] | None = None
     avoid: Sequence[str] = ()
@@ -113,9 +116,7 @@ class Settlement:
         if self.retry_after_ms is not None:
             data["retry_after_ms"] = self.retry_after_ms
         if self.usage is not None:
-            data["usage"] = self.usage.as_dict()
-            data["unpriced"] = int(self.cost_usd is None)
-            data["cost_nusd"] = round((self.cost_usd or 0) * 1e9)
+            data |= priced(self.usage, self.cost_usd)
         if self.steps is not None:
             data["steps"] = self.steps.as_data()
         return orjson.dumps(data)

@@ -22,6 +22,7 @@ class ErrorCode(StrEnum):
     ANSWER_TRUNCATED = "answer_truncated"
     INVALID_OUTPUT = "invalid_output"
     AGENT_UNKNOWN = "agent_unknown"
+    TOOL_OUTCOME_UNKNOWN = "tool_outcome_unknown"
     AGENT_UNAVAILABLE = "agent_unavailable"
     AGENT_FAILED = "agent_failed"
     AGENT_REFUSED = "agent_refused"

@@ -18,6 +18,12 @@ class Keys:
         """Stream of what happened to the task, also the channel that announces each entry. Lives as the record."""
         return f"{self.prefix}events:{task_id}"
 
+    def steps(self, task_id: str) -> str:
+        """Hash: what the task's runs have got done (progress.Progress), for the next attempt. None while live; gone
+        when it succeeds or is cancelled; of a failed task as the record, since it may be replayed.
+        """
+        return f"{self.prefix}steps:{task_id}"
+
     def ready(self, lane: str) -> str:
         """Sorted set by fair order (`vscore`). Lane: `{model}:{i or b}` (interactive, batch), `quarantine`,
         or with `:{agent}` behind it, where a paused agent's tasks stand.

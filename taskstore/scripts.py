@@ -3,13 +3,15 @@
 Scripts are addressed by their content, so two versions of the code can run side by side on one Redis.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import orjson
 from redis.asyncio import Redis
+from redis.client import NEVER_DECODE
 from redis.commands.core import AsyncScript
 from redis.exceptions import (
     BusyLoadingError,
@@ -82,12 +84,15 @@ class Scripts:
     async def run(self, verb: str, *args: str | bytes | float) -> Any:
         """The script's answer. Raises StoreUnavailable or StorageFull; a bug in a script raises ResponseError."""
         values: Sequence[str | bytes | float] = (self._policy, *args)
-        try:
+        with _translating():
             return await self._twice(self._scripts[verb], values)
-        except (OutOfMemoryError, ReadOnlyError, BusyLoadingError, ResponseError) as error:
-            raise _translated(error) from error
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"Redis did not answer: {error}") from error
+
+    async def bytes_of(self, key: str) -> dict[str, bytes]:
+        """A hash whose values are bytes: a script's answer would come back as text. Raises as `run` does."""
+        with _translating():
+            command: Any = self._redis.execute_command  # redis-py does not type it
+            found = await command("HGETALL", key, **{NEVER_DECODE: True})
+        return {field.decode(): value for field, value in found.items()}
 
     async def _twice(self, script: AsyncScript, values: Sequence[str | bytes | float]) -> Any:
         """A connection that Redis closed, as it does when it restarts, is found out by the next command: it is sent
@@ -100,6 +105,16 @@ class Scripts:
         except RedisConnectionError:
             await self._redis.connection_pool.disconnect(inuse_connections=False)
             return await script(keys=[self._prefix], args=values)
+
+
+@contextmanager
+def _translating() -> Iterator[None]:
+    try:
+        yield
+    except (OutOfMemoryError, ReadOnlyError, BusyLoadingError, ResponseError) as error:
+        raise _translated(error) from error
+    except (RedisError, OSError) as error:
+        raise StoreUnavailable(f"Redis did not answer: {error}") from error
 
 
 def _translated(error: RedisError) -> Exception:

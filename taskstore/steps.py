@@ -9,6 +9,7 @@ from typing import Any, Literal
 import orjson
 
 from .events import TaskEvent
+from .progress import Progress
 from .records import TaskRecord, TokenUsage
 from .states import Status
 
@@ -31,6 +32,8 @@ class StepBatch:
 
     first: int
     notes: Sequence[StepNote | int]
+    progress: Progress | None = None
+    """What was got done, to be kept in the same write."""
 
     def as_data(self) -> dict[str, Any]:
         """The script's argument. Ages, not times: machines' clocks are not compared."""
@@ -39,10 +42,19 @@ class StepBatch:
             [note] if isinstance(note, int) else [max(0, round((now - note.noted) * 1000)), note.text, *note.call]
             for note in self.notes
         ]
-        return {"first": self.first, "steps": entries}
+        data: dict[str, Any] = {"first": self.first, "steps": entries}
+        if self.progress is not None:
+            data["progress"] = self.progress.as_data()
+        return data
 
     def as_json(self) -> bytes:
         return orjson.dumps(self.as_data())
+
+    def fields(self) -> list[str | bytes | int]:
+        """What follows the JSON in a script's arguments: how many fields, and each with its bytes."""
+        if self.progress is None:
+            return [0]
+        return [len(self.progress.fields), *self.progress.flat()]
 
 
 StepState = Literal["running", "done", "failed", "unfinished"]
@@ -55,7 +67,7 @@ class Step:
     attempt: int
     fence: int
     number: int
-    """From 1 within its run."""
+    """From 1; a run that goes on from where another attempt was goes on counting too."""
     kind: Literal["model", "tool", "step"]
     """`step`: one that the agent's own code tells of."""
     name: str

@@ -199,13 +199,25 @@ class TaskStore:
 
     async def step(self, batches: Sequence[tuple[str, int, StepBatch]]) -> Sequence[str]:
         """Notes what calls of running tasks (id, fence) did. Per task: `ok`, or `lease_lost`: nothing was written."""
-        flat = [part for task_id, fence, batch in batches for part in (task_id, fence, batch.as_json())]
+        flat = [
+            part for task_id, fence, batch in batches for part in (task_id, fence, batch.as_json(), *batch.fields())
+        ]
         words: Sequence[str] = await self._scripts.run("step", *flat)
         return words
 
+    async def progress(self, task_id: str) -> dict[str, bytes]:
+        """What the runs of a task have got done, as `Progress` wrote it."""
+        return await self._scripts.bytes_of(self.keys.steps(task_id))
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[str]:
         """Ends or hands on running tasks. Per settlement: `ok`, or `lease_lost`, and then nothing was written."""
-        flat = [part for one in settlements for part in (one.task_id, one.fence, one.kind, one.as_json())]
+        flat = [
+            part
+            for one in settlements
+            for part in (
+                one.task_id, one.fence, one.kind, one.as_json(), *([0] if one.steps is None else one.steps.fields()),
+            )
+        ]  # fmt: skip
         words: list[str] = await self._scripts.run("settle", *flat)
         return words
 

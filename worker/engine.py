@@ -12,6 +12,7 @@ import logging
 import math
 import signal
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from arq.connections import ArqRedis
@@ -201,8 +202,10 @@ class Engine(Worker):
                 self._bells[Kind.INTERACTIVE].listen()
 
     def _begin(self, claim: Claim) -> None:
-        steps = StepLog(claim, self._redact, self._writer.noted, uncooled=self._uncooled)
+        read = partial(self.store.progress, claim.task_id) if claim.kept else None
+        steps = StepLog(claim, self._redact, self._writer.noted, read, uncooled=self._uncooled)
         attempt = Attempt(claim, self._settings.attempt_timeout_seconds, steps)
+        steps.on_lost = partial(attempt.stop, Stop.LOST)
         self._keeper.hold(claim.task_id, claim.fence)
         self.attempts[attempt.name] = attempt
         if not self.allow_pick_jobs:

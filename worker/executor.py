@@ -18,6 +18,7 @@ from taskstore.claims import Claim, Settlement
 from taskstore.error_codes import ErrorCode
 
 from .attempt import Attempt, Stop
+from .checkpoints import DurableRun
 from .outcome import Ending, Raised, settlement
 
 GIVE_UP_S = 1.0
@@ -48,7 +49,7 @@ class Executor:
 
     async def run(self, attempt: Attempt) -> Settlement | None:
         """What becomes of the task; None when the lease was lost. Raises nothing but its own cancellation."""
-        meter = Meter()
+        meter = attempt.steps.progress.meter
         ending = await self._ending(attempt, meter)
         if isinstance(ending, Raised) and not is_expected(ending.error):
             about = {"task": attempt.claim.task_id, "attempt": attempt.claim.attempt}
@@ -87,7 +88,8 @@ class Executor:
             names = self._tracing.metadata(
                 session_id=claim.session_id, user_id=claim.user_id, tags=[claim.agent, claim.model]
             )
-            work = replace(work_of(claim, names), seconds_left=attempt.timeout_s)
+            durable = DurableRun(attempt.steps.progress)
+            work = replace(work_of(claim, names), seconds_left=attempt.timeout_s, durable=durable)
             callbacks = self._tracing.callbacks(claim.task_id)
             return await self._runner.run(work, meter, callbacks=callbacks, on_step=attempt.steps.note)
         except asyncio.CancelledError:

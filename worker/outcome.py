@@ -41,6 +41,9 @@ def settlement(attempt: Attempt, ending: Ending, meter: Meter, dice: random.Rand
             delay = delay_ms(error.code, attempt.claim.retries, error.retry_after, dice)
             settled = _settle(attempt, "retry", meter, code=error.code, error=error.detail, delay=delay)
             return _with_fault(settled, attempt, error)
+        case Raised(AgentError(code=ErrorCode.TOOL_OUTCOME_UNKNOWN) as error):
+            # a dead letter: somebody has to look what the tool did
+            return _settle(attempt, "bury", meter, code=error.code, error=error.detail)
         case Raised(AgentError() as error):
             return _with_fault(_settle(attempt, "fail", meter, code=error.code, error=error.detail), attempt, error)
         case Raised():

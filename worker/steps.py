@@ -1,4 +1,6 @@
-"""The steps of one attempt, from the agent's edge to the writer: redacted, bounded, and never waited for."""
+"""The steps of one attempt, from the agent's edge to the writer: notes of what the calls do, redacted, bounded and
+never waited for, and what they got done (progress.py), which is.
+"""
 
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -10,6 +12,7 @@ from agent.run_context import MAX_STEP_TEXT, StepEvent
 from taskstore.claims import Claim
 from taskstore.steps import StepBatch, StepNote
 
+from .progress import Read, TaskProgress
 from .storable import clean
 
 MOST_WAITING = 100
@@ -18,7 +21,14 @@ REDACTED_TAIL = 200
 """Characters that are taken off the end of a text that was cut: the beginning of a secret could stand there, which
 nobody would know for one without its end. The beginning of a longer secret could stay."""
 
+STEPS_AFTER_S = 0.1
+"""How long notes wait for company."""
+
 Redact = Callable[[str], str]
+
+
+def _nothing() -> None:
+    pass
 
 
 class StepLog:
@@ -28,11 +38,14 @@ class StepLog:
         self,
         claim: Claim,
         redact: Redact,
-        on_note: Callable[["StepLog"], None],
+        on_note: Callable[["StepLog", float], None],
+        read: Read | None = None,
         *,
         uncooled: Collection[str] = (),
     ) -> None:
-        """`on_note(log)` is called when the first of some notes waits. `uncooled`: models without a cooldown."""
+        """`on_note(log, seconds)` is called when notes or progress wait: within how many seconds to write them. `read`
+        answers the progress of earlier attempts; None when there is none. `uncooled`: models without a cooldown.
+        """
         self.task_id = claim.task_id
         self.fence = claim.fence
         self._model = claim.model
@@ -41,12 +54,16 @@ class StepLog:
         self._calls_ended = 0
         self._redact = redact
         self._on_note = on_note
+        self.progress = TaskProgress(lambda seconds: on_note(self, seconds), read)
+        self.on_lost: Callable[[], None] = _nothing
+        """Called when a write was refused: the lease is lost."""
         self._next = 1
         self._waiting: list[StepNote | int] = []
         self._dropped = 0
         self._closed = False
 
     def note(self, event: StepEvent) -> None:
+        self.progress.began(event.number)
         if self._closed:  # a run that outlives its attempt
             return
         if event.kind == "model":
@@ -72,16 +89,17 @@ class StepLog:
         text = orjson.dumps({name: value for name, value in data.items() if value is not None}).decode()
         self._waiting.append(StepNote(text, time.monotonic(), self._told_gate(event)))
         if len(self._waiting) == 1:
-            self._on_note(self)
+            self._on_note(self, STEPS_AFTER_S)
 
-    def take(self) -> StepBatch | None:
-        """All that waits; None when nothing does."""
+    def take(self, *, progress: bool = True) -> StepBatch | None:
+        """All that waits; None when nothing does. Notes alone without `progress`: a task that ends needs no more."""
         if self._dropped:
             self._waiting.append(self._dropped)
             self._dropped = 0
-        if not self._waiting:
+        got_done = self.progress.take() if progress else None
+        if not self._waiting and got_done is None:
             return None
-        batch = StepBatch(self._next, tuple(self._waiting))
+        batch = StepBatch(self._next, tuple(self._waiting), got_done)
         self._next += len(batch.notes)
         self._waiting = []
         return batch
@@ -90,10 +108,23 @@ class StepLog:
         """After a write that may or may not have arrived: the same notes keep their numbers."""
         self._next = batch.first
         self._waiting = [*batch.notes, *self._waiting]
+        if batch.progress is not None:
+            self.progress.put_back(batch.progress)
+
+    def written(self, batch: StepBatch) -> None:
+        if batch.progress is not None:
+            self.progress.written(batch.progress)
 
     def close(self) -> None:
         """Nothing is noted from here on; what waits can still be taken."""
         self._closed = True
+        self.progress.close()
+
+    def lost(self) -> None:
+        """A write was refused: another worker may have the task."""
+        self.close()
+        self.progress.refused("the lease is lost")
+        self.on_lost()
 
     def drop(self, batch: StepBatch) -> None:
         """Notes that cannot be written are counted with the next ones that can."""

@@ -17,14 +17,15 @@ from taskstore.store import TaskStore
 
 from .outage import Outage
 from .outcome import INTERNAL
+from .progress import AT_ONCE
 from .role import Role
-from .steps import StepLog
+from .steps import STEPS_AFTER_S, StepLog
 
 BATCH = 50
 """Most settlements in one script, so that none holds Redis for long."""
 AGAIN_AFTER_S = (0.1, 0.25, 0.5, 1.0)
-STEPS_AFTER_S = 0.1
-"""How long steps wait for company."""
+BATCH_BYTES = 4_194_304
+"""Of progress in one script; the last task's may go beyond."""
 STEPS_AGAIN_AFTER_S = 1.0
 
 log = logging.getLogger(__name__)
@@ -54,10 +55,10 @@ class Writer(Role):
         self._some.set()
         return await answer
 
-    def noted(self, steps: StepLog) -> None:
-        """Some steps wait. Nobody waits for their writing."""
+    def noted(self, steps: StepLog, within_s: float) -> None:
+        """Some steps wait, and are to be written within that time."""
         self._noted[steps] = None
-        self._write_steps_in(STEPS_AFTER_S)
+        self._write_steps_in(within_s)
 
     async def _loop(self) -> None:
         while True:
@@ -76,15 +77,25 @@ class Writer(Role):
         settlements = []
         for settlement, steps, _ in batch:
             self._noted.pop(steps, None)
-            settlements.append(replace(settlement, steps=steps.take()))
+            # what succeeded or was cancelled is never run again
+            progress = settlement.kind not in {"success", "cancelled"}
+            settlements.append(replace(settlement, steps=steps.take(progress=progress)))
         words = await self._write(settlements)
         for (_, _, answer), word in zip(batch, words, strict=True):
             if not answer.done():
                 answer.set_result(word)
 
     def _write_steps_in(self, seconds: float) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._steps_are_due)
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            if self._timer.when() <= loop.time() + seconds:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if seconds <= 0:
+            self._steps_are_due()
+        else:
+            self._timer = loop.call_later(seconds, self._steps_are_due)
 
     def _steps_are_due(self) -> None:
         self._timer = None
@@ -93,13 +104,18 @@ class Writer(Role):
 
     async def _write_steps(self) -> None:
         """One try. What it cannot write stays for the next one, or goes with the outcome."""
-        logs = list(self._noted)[:BATCH]
-        for steps in logs:
+        batches: list[tuple[StepLog, StepBatch]] = []
+        size = 0
+        while self._noted and len(batches) < BATCH and size < BATCH_BYTES:
+            steps = next(iter(self._noted))
             del self._noted[steps]
-        batches = [(steps, batch) for steps in logs if (batch := steps.take()) is not None]
+            if (batch := steps.take()) is not None:
+                batches.append((steps, batch))
+                size += batch.progress.size if batch.progress else 0
         if not batches:  # they went with their outcomes
             return
-        again_s = STEPS_AFTER_S
+        full = len(batches) == BATCH or size >= BATCH_BYTES
+        again_s = AT_ONCE if full else STEPS_AFTER_S
         try:
             await self._step(batches)
         except StoreUnavailable as error:
@@ -124,10 +140,16 @@ class Writer(Role):
             steps, batch = batches[0]
             log.exception("steps_dropped", extra={"task": steps.task_id})
             steps.drop(batch)
+            if batch.progress is not None and batch.notes:  # no note is worth what was done
+                await self._step([(steps, replace(batch, notes=()))])
+            elif batch.progress is not None:
+                steps.progress.refused("Redis refuses the write")
         else:
-            for (steps, _), word in zip(batches, words, strict=True):
-                if word != "ok":
-                    steps.close()
+            for (steps, batch), word in zip(batches, words, strict=True):
+                if word == "ok":
+                    steps.written(batch)
+                else:
+                    steps.lost()
 
     async def _write(self, batch: list[Settlement]) -> list[str]:
         tries = 0

@@ -24,5 +24,7 @@ async def summarise(given: str | dict[str, Any], ctx: AgentContext) -> dict[str,
         with ctx.step(f"part {number} of {len(parts)}") as step:
             step.result = await ctx.model(part, system="Note the main points of this part of a text, one a line.")
             points.append(step.result)
+    if not points:
+        raise RefusedError("There was no time to read any of the text.")
     summary = await ctx.model("\n".join(points), system=f"Sum these points up in {sentences} sentences.")
     return {"summary": summary, "parts": len(parts), "read": len(points)}

@@ -25,9 +25,10 @@ async def replay_task(request: Request, task_id: str, body: ReplayBody | None = 
         raise Problem("admin_only", "Only a key with admin rights may replay a task. Submit it anew instead.")
     task = await gateway.store.get(demand_id(task_id))
     named = None if body is None else body.model
+    model = task.model if named is None else named
     if named is not None or task.status is Status.FAILED:
         # its own model too: one that has left the registry since would never be run by anybody
-        check_model(named or task.model, gateway)
+        check_model(model, gateway)
     try:
         status = await gateway.store.replay(task_id, model=named)
     except WrongStatus as error:
@@ -35,7 +36,7 @@ async def replay_task(request: Request, task_id: str, body: ReplayBody | None = 
         raise Problem(
             "wrong_status", f"Only a task that failed can be replayed; this one is {now}.", task_status=now
         ) from None
-    return answer(ReplayAnswer(task_id=task_id, status=wire_status(status), model=named or task.model))
+    return answer(ReplayAnswer(task_id=task_id, status=wire_status(status), model=model))
 
 
 def add(app: FastAPI) -> None:

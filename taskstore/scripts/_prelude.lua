@@ -27,6 +27,8 @@ local NUMBERS = {
 
 local function task_key(id) return P .. 'task:' .. id end
 
+local function steps_key(id) return P .. 'steps:' .. id end
+
 -- The record's decision fields, or nil when there is none.
 local function load(id)
   local values = call('HMGET', task_key(id), unpack(FIELDS))
@@ -68,9 +70,9 @@ end
 -- What a task may keep of its steps: the stream is read whole by whoever asks for the task's steps.
 local MAX_STEPS, MAX_STEP_BYTES = 1000, 1048576
 
--- The number of the last entry that was written with this fence, 0 before the first.
-local function last_step(id, fence)
-  local of, number = string.match(call('HGET', task_key(id), 'stepped') or '', '^(%d+) (%d+)$')
+-- The number of the last write of this fence that a field of the record remembers, 0 before the first.
+local function last_of(id, field, fence)
+  local of, number = string.match(call('HGET', task_key(id), field) or '', '^(%d+) (%d+)$')
   return of == whole(fence) and tonumber(number) or 0
 end
 
@@ -78,7 +80,7 @@ end
 -- the fence, and the record remembers the last. An entry is {ms ago, JSON}, or {count} of steps that were dropped.
 -- One announcement for all: whoever follows the task looks once.
 local function append_steps(id, r, data)
-  local key, last = task_key(id), last_step(id, r.fence)
+  local key, last = task_key(id), last_of(id, 'stepped', r.fence)
   local number, entry, dropped, bytes = data.first - 1, nil, 0, 0
   local kept = tonumber(call('HGET', key, 'steps') or '0')
   local size = tonumber(call('HGET', key, 'step_bytes') or '0')
@@ -171,26 +173,50 @@ local function place(id, r, due)
 end
 
 -- Adds what an attempt spent to the record and to the day's total; records die after an hour, the bill must not.
+-- data counts from the attempt's begin, and `charged` is how much of that is on the bill: sent again, it adds nothing.
 local function charge(id, r, data)
   if not data.usage then return end
   local key = task_key(id)
-  local before = call('HGET', key, 'usage')
+  local before, noted = unpack(call('HMGET', key, 'usage', 'charged'))
+  local charged = noted and cjson.decode(noted) or {}
+  local first = charged.fence ~= r.fence
+  if first then charged = { usage = {}, cost_nusd = 0, unpriced = 0 } end
+  local more = {}
+  for name, count in pairs(data.usage) do more[name] = count - (charged.usage[name] or 0) end
+  local cost, unpriced = data.cost_nusd - charged.cost_nusd, data.unpriced - charged.unpriced
   local sum = cjson.decode(before or '{}')
-  for name, count in pairs(data.usage) do sum[name] = (sum[name] or 0) + count end
+  for name, count in pairs(more) do sum[name] = (sum[name] or 0) + count end
   call('HSET', key, 'usage', cjson.encode(sum))
-  call('HINCRBY', key, 'cost_nusd', whole(data.cost_nusd))
-  call('HINCRBY', key, 'unpriced', whole(data.unpriced))
+  call('HINCRBY', key, 'cost_nusd', whole(cost))
+  call('HINCRBY', key, 'unpriced', whole(unpriced))
   local day = math.floor(now / 86400000)
   local totals = P .. 'usage:' .. whole(day)
   local who = table.concat({ r.caller, r.user_id, r.agent, data.answered_by or r.model }, '\31') .. '\31'
   call('HINCRBY', totals, who .. 'tasks', before and 0 or 1)
-  call('HINCRBY', totals, who .. 'attempts', 1)
-  call('HINCRBY', totals, who .. 'prompt_tokens', whole(data.usage.prompt_tokens))
-  call('HINCRBY', totals, who .. 'completion_tokens', whole(data.usage.completion_tokens))
-  call('HINCRBY', totals, who .. 'total_tokens', whole(data.usage.total_tokens))
-  call('HINCRBY', totals, who .. 'cost_nusd', whole(data.cost_nusd))
-  call('HINCRBY', totals, who .. 'unpriced', whole(data.unpriced))
+  call('HINCRBY', totals, who .. 'attempts', first and 1 or 0)
+  call('HINCRBY', totals, who .. 'prompt_tokens', whole(more.prompt_tokens))
+  call('HINCRBY', totals, who .. 'completion_tokens', whole(more.completion_tokens))
+  call('HINCRBY', totals, who .. 'total_tokens', whole(more.total_tokens))
+  call('HINCRBY', totals, who .. 'cost_nusd', whole(cost))
+  call('HINCRBY', totals, who .. 'unpriced', whole(unpriced))
   call('PEXPIREAT', totals, whole((day + 1 + policy.usage_days) * 86400000))
+end
+
+-- Keeps what a run has got done (progress.Progress), and charges what that cost: a run that goes on from there pays only
+-- for the rest. Each write once: progress.number counts them within the fence. Field and value stand in ARGV from `at`.
+local function keep(id, r, progress, at)
+  if progress.number <= last_of(id, 'kept', r.fence) then return end
+  call('HSET', task_key(id), 'kept', whole(r.fence) .. ' ' .. whole(progress.number))
+  for _, field in ipairs(progress.dropped) do call('HDEL', steps_key(id), field) end
+  for i = at, at + 2 * progress.fields - 2, 2 do call('HSET', steps_key(id), ARGV[i], ARGV[i + 1]) end
+  local spent = progress.spent
+  if not spent then return end
+  charge(id, r, spent)
+  call('HSET', task_key(id), 'charged', cjson.encode({ fence = r.fence, usage = spent.usage,
+    cost_nusd = spent.cost_nusd, unpriced = spent.unpriced }))
+  if spent.answered_by then call('HSET', task_key(id), 'answered_by', spent.answered_by) end
+  if spent.simulated then call('HSET', task_key(id), 'simulated', '1') end
+  if spent.partial then call('HSET', task_key(id), 'partial', spent.partial) end
 end
 
 local SESSION_TURNS = 50
@@ -255,8 +281,12 @@ local function final(id, r, status, data)
   call('ZADD', P .. 'gone', whole(now + ttl), gone_member(id, r))
   event(id, r, 'status', { 'cause', r.cause, 'error_code', data.error_code or '' })
   if r.session ~= '' then end_turn(id, r, status, data.result or '') end
+  -- what it got done is of use to a replay only, and only what failed can be replayed
+  if status ~= 'failed' then call('DEL', steps_key(id)) end
   -- a minute longer than the sweep's own time to forget: the sweep is the rule, this the net
-  for _, key in ipairs({ task_key(id), P .. 'events:' .. id }) do call('PEXPIRE', key, whole(ttl + 60000)) end
+  for _, key in ipairs({ task_key(id), P .. 'events:' .. id, steps_key(id) }) do
+    call('PEXPIRE', key, whole(ttl + 60000))
+  end
   if r.idem ~= '' then call('PEXPIRE', r.idem, whole(ttl + 60000)) end
 end
 

@@ -14,7 +14,7 @@ local ALLOWED = {
 local INDEX_KINDS = { ready = true, scheduled = true, blocked = true, leases = true, waiting = true }
 
 -- Not by way of the indices: a task that stands in none of them is what matters most.
-local records, indices, streams = {}, {}, {}
+local records, indices, streams, progress = {}, {}, {}, {}
 local pattern = string.gsub(P, '[%*%?%[%]\\%^%-]', '\\%0') .. '*'
 local cursor = '0'
 repeat
@@ -25,6 +25,7 @@ repeat
     local kind = string.match(name, '^[^:]*')
     if kind == 'task' then records[string.sub(name, 6)] = true end
     if kind == 'events' then streams[string.sub(name, 8)] = true end
+    if kind == 'steps' then progress[string.sub(name, 7)] = true end
     if INDEX_KINDS[kind] then indices[name] = true end
   end
 until cursor == '0'
@@ -57,6 +58,7 @@ local function check_live(id, r)
   if has('gone', gone_member(id, r)) or has('dead', id) then wrong(r.status, 'task', id, 'is to be forgotten') end
   if call('PTTL', task_key(id)) >= 0 then wrong('live task', id, 'would expire') end
   if call('PTTL', P .. 'events:' .. id) >= 0 then wrong('events of live task', id, 'would expire') end
+  if call('PTTL', steps_key(id)) >= 0 then wrong('steps of live task', id, 'would expire') end
   if not (ALLOWED[r.status] or {})[index] then wrong(r.status, 'task', id, 'stands in', r.at) end
   if r.at ~= '' and not has(r.at, id) then wrong('task', id, 'is not in its index', r.at) end
   if r.session ~= '' then check_session(id, r, index) end
@@ -99,6 +101,13 @@ for name in pairs(indices) do
 end
 for id in pairs(streams) do
   if not records[id] and call('PTTL', P .. 'events:' .. id) < 0 then wrong('events of', id, 'outlive its record') end
+end
+for id in pairs(progress) do
+  local status = call('HGET', task_key(id), 'status')
+  if status == 'success' or status == 'cancelled' then wrong('steps of', status, 'task', id, 'are kept for nobody') end
+  if (not status or FINAL[status]) and call('PTTL', steps_key(id)) < 0 then
+    wrong('steps of', id, 'would never expire')
+  end
 end
 local flat = call('HGETALL', P .. 'gates')
 for i = 1, #flat, 2 do

@@ -12,13 +12,19 @@ if r.status ~= 'failed' then
   if model == r.model and call('HEXISTS', task_key(id), 'replays') == 1 then return 'ok:' .. r.status end
   return 'wrong_status:' .. r.status
 end
-for _, key in ipairs({ task_key(id), P .. 'events:' .. id }) do call('PERSIST', key) end
+for _, key in ipairs({ task_key(id), P .. 'events:' .. id, steps_key(id) }) do call('PERSIST', key) end
+-- It goes on from what was done, with as many model calls again. Who replays a task whose tool died on the way has seen to
+-- what that did: the call is made again.
+for _, field in ipairs(call('HKEYS', steps_key(id))) do
+  if field == 'answered' or string.sub(field, 1, 6) == 'begun\31' then call('HDEL', steps_key(id), field) end
+end
 if r.idem ~= '' then call('PERSIST', r.idem) end
 call('ZREM', P .. 'gone', gone_member(id, r))
 call('ZREM', P .. 'dead', id)
 -- whose answer it was and how long it waited for that model's limit was told of the run that failed
-call('HDEL', task_key(id), 'error', 'error_code', 'completed_at', 'cancel_at', 'deadline_at', 'answered_by', 'simulated',
-  'held_from')
+call('HDEL', task_key(id), 'error', 'error_code', 'completed_at', 'cancel_at', 'deadline_at', 'answered_by', 'held_from')
+-- what goes on from a simulated answer stays simulated
+if call('EXISTS', steps_key(id)) == 0 then call('HDEL', task_key(id), 'simulated') end
 call('HINCRBY', task_key(id), 'replays', 1)
 r.deadline_at, r.cancel_at = 0, ''
 if deadline > 0 then set(id, r, { deadline_at = now + deadline }) end

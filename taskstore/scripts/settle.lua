@@ -1,5 +1,5 @@
 -- settle: what becomes of running tasks, in one script for a batch. Only the fence of the claim may write.
--- ARGV: 2... id, fence, kind, data (JSON, claims.Settlement), ...
+-- ARGV: 2... id, fence, kind, data (JSON, claims.Settlement), number of fields, each field and its bytes, ...
 --       kind: success | fail | cancelled | retry | bury | release | suspend
 -- Returns a word per task: 'ok' (also for a repeat) | 'lease_lost'
 -- Event: status success, failed, cancelled, retrying, pending or waiting; before it, step for those that came along
@@ -66,14 +66,17 @@ end
 
 local STOPPED_BY_CANCEL = { retry = true, release = true, suspend = true }
 
-local words = {}
-for i = 2, #ARGV, 4 do
-  local id, fence, kind = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+local words, i = {}, 2
+while i <= #ARGV do
+  local id, fence, kind, fields = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], tonumber(ARGV[i + 4])
   local r = load(id)
   if r and r.status == 'running' and r.fence == fence then
     local data = cjson.decode(ARGV[i + 3])
     -- first: should they not be written, nothing is, and the worker sends the outcome without them
-    if data.steps then append_steps(id, r, data.steps) end
+    if data.steps then
+      append_steps(id, r, data.steps)
+      if data.steps.progress then keep(id, r, data.steps.progress, i + 5) end
+    end
     set(id, r, { settled = fence, duration_ms = math.max(0, now - r.started_at) })
     charge(id, r, data)
     local at = r.at
@@ -92,5 +95,6 @@ for i = 2, #ARGV, 4 do
   else
     words[#words + 1] = r and fence > 0 and r.settled == fence and 'ok' or 'lease_lost'
   end
+  i = i + 5 + 2 * fields
 end
 return words

@@ -64,7 +64,7 @@ for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'gone', '-inf', whole(now), '
   call('ZREM', P .. 'caller:' .. caller, id)
   if call('EXISTS', P .. 'caller:' .. caller) == 0 then call('SREM', P .. 'callers', caller) end
   if idem and idem ~= '' and string.match(call('GET', idem) or '', '^(%S+)') == id then call('DEL', idem) end
-  call('DEL', task_key(id), P .. 'events:' .. id)
+  call('DEL', task_key(id), P .. 'events:' .. id, steps_key(id))
   call('ZREM', P .. 'dead', id)
   call('ZREM', P .. 'gone', member)
   counts.forgotten = counts.forgotten + 1

@@ -80,6 +80,9 @@ class ScriptedProvider:
     def says(self, *replies: Reply) -> None:
         self.script = list(replies)
 
+    def reply_to(self, request: Request) -> Reply:
+        return self.script.pop(0) if len(self.script) > 1 else self.script[0]
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
@@ -124,7 +127,7 @@ class ScriptedProvider:
         headers = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in lines) if key}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         self.requests.append(Request(method, target, headers, json.loads(body) if body else {}))
-        reply = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        reply = self.reply_to(self.requests[-1])
         payload = (reply.body if isinstance(reply.body, str) else json.dumps(reply.body)).encode()
         head = {"content-type": "application/json", **reply.headers}
         head["content-length"] = str(len(payload) if reply.how == "whole" else 1_000_000)

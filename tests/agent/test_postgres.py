@@ -289,7 +289,7 @@ def test_only_so_many_connections_at_once(server: PostgresServer) -> None:
     assert all("[42]" in one for one in told)
 
 
-def test_a_server_that_is_not_there_is_said(server: PostgresServer) -> None:
+def test_a_server_that_is_not_there_is_said(server: PostgresServer, caplog: pytest.LogCaptureFixture) -> None:
     away = server.reader.replace(str(server.port), str(free_port()))
     assert refused("SELECT 1", server, away) == "The database cannot be reached just now."
     wrong = server.reader.replace("a-long-password", "hunter2")
@@ -299,6 +299,11 @@ def test_a_server_that_is_not_there_is_said(server: PostgresServer) -> None:
     assert "cannot be reached" in refused("SELECT 1", server, server.reader.replace("/shop", "/none"))
     with pytest.raises(ToolException, match="cannot be reached"):
         tool("database_schema", away).invoke({})
+    configuration.check(Settings(_env_file=None, database_url=away))  # a start asks nobody
+    reasons = [record.__dict__["reason"] for record in caplog.records if record.getMessage() == "database_unreachable"]
+    assert len(reasons) == 4
+    assert "Connection refused" in reasons[0]
+    assert not [reason for reason in reasons if "a-long-password" in reason or "hunter2" in reason]
 
 
 def test_a_server_that_says_nothing_any_more_is_left(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,5 +175,15 @@ def test_numbers_beyond_floats_are_no_fault_of_ours() -> None:
     assert check(huge, {"multipleOf": 0.5}) is None or "cannot be applied" in str(check(huge, {"multipleOf": 0.5}))
 
 
-def test_a_pattern_that_the_engine_does_not_know_is_said() -> None:
-    assert check("a", {"pattern": "(?=a)"}) == "the schema cannot be applied to it (SchemaError)"
+@pytest.mark.parametrize(
+    "schema", [{"pattern": "(?=a)"}, {"maxLength": "long"}, {"allOf": [5]}, {"type": 5}, {"$ref": 5}, {"not": [[]]}]
+)
+def test_a_schema_that_is_none_is_said_and_raises_nothing(schema: dict[str, Any]) -> None:
+    wrong = check("a", schema)
+    assert wrong is not None
+    assert wrong.startswith("the schema cannot be applied to it (")
+
+
+def test_an_id_changes_nothing() -> None:
+    schema = {"$id": "http://[", "items": {"$ref": "#/$defs/a"}, "$defs": {"a": {"type": "string"}}}
+    assert check(["a"], schema) is None

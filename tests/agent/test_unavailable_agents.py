@@ -164,6 +164,11 @@ BAD: dict[str, tuple[str, str, str]] = {
             "unexpected keyword argument 'pii_typ'). Correct its options."
         ),
     ),
+    "middleware twice": (
+        '[agents.mine]\nmiddleware = ["todo_list", "todo_list"]\n',
+        "",
+        "{file}, line 2, agent 'mine', middleware: building the agent failed at ",
+    ),
     "middleware of its own": (
         MIDDLEWARE + 'use = "mine:made"\n',
         "def made(): return 3",

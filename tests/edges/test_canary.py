@@ -123,9 +123,11 @@ async def test_no_planted_secret_is_found_anywhere(planted: Planted) -> None:
         assert answers[-1].status_code == 503
     for answer in answers:
         assert not held_in(answer.content + str(answer.headers).encode()), answer.request.url
-    for command in (["status"], ["status", "--json"], ["logs"], ["models"], ["stop"]):
+    planted.provider.says(REPLIES["401"])
+    for command in (["status"], ["status", "--json"], ["logs"], ["models"], ["models", "test", "Scripted"], ["stop"]):
         done = planted.system.manage(*command)
         assert not held_in(done.stdout + done.stderr), command
+        assert ("Incorrect API key provided: [redacted]" in done.stdout) == ("test" in command), "but what it said is"
 
     disk = planted.texts_on_disk()
     assert {"gateway-1.log", "simulator.log", "supervisor.log", "worker-1.log"} <= {file.name for file in disk}

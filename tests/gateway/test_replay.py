@@ -84,6 +84,7 @@ async def test_a_model_that_nobody_has_is_refused_and_nothing_is_written(
     [
         ({"json": {"modell": "Local"}}, 422, "invalid_request"),
         ({"json": {"model": 7}}, 422, "invalid_request"),
+        ({"json": {"model": ""}}, 422, "unknown_model"),
         ({"json": []}, 422, "invalid_request"),
         ({"content": b"{", "headers": JSON}, 422, "invalid_json"),
         ({"content": b"{}", "headers": {"content-type": "text/plain"}}, 415, "unsupported_media_type"),

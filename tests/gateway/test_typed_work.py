@@ -76,6 +76,11 @@ BAD_SCHEMAS: list[tuple[str, Any, str]] = [
     ),
     ("a reference to data", {"const": {"type": "text"}, "items": {"$ref": "#/const"}}, "'#/const' leads to no schema"),
     ("a lost anchor", {"items": {"$ref": "#here"}}, "output_schema.items.$ref: '#here' leads to no schema"),
+    (
+        "an anchor before there were any",
+        {"$schema": DRAFT_7, "definitions": {"a": {"$anchor": "here"}}, "items": {"$ref": "#here"}},
+        "'#here' leads to no schema",
+    ),
     ("a reference to a name", {"$ref": "other.json"}, "output_schema.$ref: 'other.json' leads out of the schema"),
     ("a file", {"$ref": "file:///etc/passwd"}, "nothing is fetched"),
     ("a circle of one", {"$ref": "#"}, "refers to itself"),

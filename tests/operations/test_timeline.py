@@ -1,5 +1,6 @@
 """What `why` says of a task: each wait by its reason, each attempt and how it ended, of tasks that real verbs made."""
 
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -210,3 +211,15 @@ async def test_an_attempt_with_many_calls_stays_one_screen(life: Life) -> None:
     assert len(screen.splitlines()) < 30
     (run,) = [part for part in timeline(await life.store.history("t")) if isinstance(part, Run)]
     assert run.in_calls_ms <= run.ms, "calls that ran beside each other count once"
+
+
+async def test_a_step_of_the_agent_s_own_is_shown_and_is_no_call(life: Life) -> None:
+    await life.submit()
+    await life.claim()
+    own = TOOL.replace('"kind":"tool"', '"kind":"step"').replace('"name":"adder"', '"name":"part 1 of 2"')
+    assert '"kind":"step"' in own
+    await life.step(own)
+    screen = await life.screen()
+    assert re.search(r'step +\S+.* 7 ms  \{"a": 1\} -> 3', screen), screen
+    (run,) = [part for part in timeline(await life.store.history("t")) if isinstance(part, Run)]
+    assert (len(run.steps), run.in_calls_ms) == (1, 0)

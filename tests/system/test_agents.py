@@ -81,6 +81,12 @@ def test_a_plain_function_takes_an_input_object_and_its_dict_is_the_task_s_data(
     assert ended["error"] == "The input has to be {'text': '...', 'sentences': 3}."
 
 
+def test_a_plain_function_knows_the_time_that_its_attempt_has_left(examples):
+    task = examples.ask("Tea is a drink.", agent="summary", deadline_s=12)
+    assert (task["error_code"], task["error"]) == ("agent_refused", "There was no time to read any of the text.")
+    assert steps(task) == [("step", "split", "done")]
+
+
 def test_where_one_agent_suffers_the_others_run(started):
     examples, warned = started
     place = f"AGENTS_FILE {examples.folder}/examples/agents.toml, line {lines() + 3}, agent 'broken', run"

@@ -1,12 +1,16 @@
 """What the gateway answers when a call cannot be served. No worker runs unless the message is about one."""
 
+import asyncio
 import hashlib
 import time
 from typing import Any
 
 import httpx
 
+from core_config import Settings
 from longhaul_testing.ports import free_port
+from taskstore.connection import connect
+from taskstore.store import TaskStore
 from tests.gateway.conftest import StartGateway
 
 from .conftest import Command
@@ -111,11 +115,18 @@ def a_chat_that_takes_too_long(start_gateway: StartGateway) -> str:
 
 
 @provokes("task-not-found")
-def a_result_whose_time_is_over(start_gateway: StartGateway) -> str:
+def a_result_whose_time_is_over(start_gateway: StartGateway, settings: Settings) -> str:
+    """The sweep, which forgets it, is a worker's: here the test's."""
     url = start_gateway(result_ttl_seconds=1).url
     task_id = post(url).json()["task_id"]
     httpx.post(f"{url}/task/{task_id}/cancel", trust_env=False, timeout=30).raise_for_status()
+
+    async def sweep() -> None:
+        async with connect(settings.redis_address) as client:
+            await TaskStore(client, settings).sweep()
+
     until = time.monotonic() + 30
     while (answer := get(url, f"/task/{task_id}")).status_code == httpx.codes.OK and time.monotonic() < until:
-        time.sleep(0.05)
+        time.sleep(0.1)
+        asyncio.run(sweep())
     return said(answer)

@@ -27,5 +27,5 @@ def test_every_row_has_a_provoker_and_every_provoker_a_row() -> None:
 def test_the_message_of_a_row_is_said(row: str, request: pytest.FixtureRequest) -> None:
     provoker = PROVOKERS[row]
     said = provoker(**{name: request.getfixturevalue(name) for name in inspect.signature(provoker).parameters})
-    pattern = ".*?".join(map(re.escape, ROWS[row].split("…")))
+    pattern = ".*?".join(re.escape(part.strip()) for part in ROWS[row].split("…"))
     assert re.search(pattern, said, re.DOTALL), said

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import agent  # noqa: F401  sets what langgraph reads when it is imported, as in a worker
 from core_config import ROOT, Settings
 from taskstore.records import NewTask, TaskRecord
 from taskstore.store import TaskStore

@@ -1,8 +1,11 @@
 """What an attempt hands to the agent."""
 
+import pytest
+
+from agent.errors import AgentError, ErrorCode
 from taskstore.claims import Claim, Turn
 from taskstore.records import Kind
-from worker.executor import work_of
+from worker.executor import is_expected, work_of
 
 
 def claim(**fields):
@@ -26,3 +29,8 @@ def test_a_client_cannot_name_the_trace_s_session():
     work = work_of(claim(metadata={"langfuse_session_id": "another's", "ticket": 7}), {"langfuse_session_id": "s"})
     assert work.metadata == {"ticket": 7, "langfuse_session_id": "s"}
     assert "langfuse_user_id" not in work_of(claim(metadata={"langfuse_user_id": "x"}), {}).metadata
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_only_what_the_record_does_not_explain_is_logged_with_its_traceback(code):
+    assert is_expected(AgentError(code)) == (code not in {ErrorCode.INTERNAL, ErrorCode.AGENT_FAILED})

@@ -132,7 +132,7 @@ def log_of(**more: Any) -> StepLog:
         task_id="t", fence=1, attempt=1, crashes=0, retries=0, caller="a", model="M", agent="default", kind=Kind.BATCH,
         message="x", user_id=None, session_id=None, metadata={}, left_ms=None,
     )  # fmt: skip
-    return StepLog(claim, more.get("redact", str), more.get("on_note", lambda log: None))
+    return StepLog(claim, more.get("redact", str), more.get("on_note", lambda log, seconds: None))
 
 
 def event(number: int, **fields: Any) -> Any:
@@ -169,7 +169,7 @@ def test_a_run_that_outlives_its_attempt_notes_nothing():
 
 def test_the_writer_is_called_once_for_what_waits_together():
     called: list[StepLog] = []
-    log = log_of(on_note=called.append)
+    log = log_of(on_note=lambda log, seconds: called.append(log))
     for number in range(3):
         log.note(event(number))
     assert called == [log]

@@ -18,7 +18,7 @@ from .test_executor import claim
 
 def settled(answer: Answer) -> Settlement:
     claimed = claim()
-    attempt = Attempt(claimed, 10, StepLog(claimed, lambda text: text, lambda _: None))
+    attempt = Attempt(claimed, 10, StepLog(claimed, lambda text: text, lambda *_: None))
     found = settlement(attempt, answer, Meter(), random.Random(1))
     assert found is not None
     return found

@@ -3,7 +3,8 @@
     python child.py [option ...]
 
 Options: `exit=3` (ends at once), `silent` (never answers), `greets` (prints a banner first), `stubborn` (ignores the
-end of stdin and SIGTERM), `pid=FILE` (adds its process id to the file), `bye=FILE` (makes it when stdin ends).
+end of stdin and SIGTERM), `pid=FILE` (adds its process id to the file), `bye=FILE` (makes it when stdin ends),
+`tools=N` (so many more tools), `schema=N` (so long a schema of one).
 """
 
 import json
@@ -33,6 +34,9 @@ TOOLS = {
     "cancelled": EMPTY,
     "odd.name/1": EMPTY,
 }
+TOOLS |= {f"more{n}": EMPTY for n in range(int(OPTIONS.get("tools", 0)))}
+if "schema" in OPTIONS:
+    TOOLS = {"wide": {"type": "object", "description": "x" * int(OPTIONS["schema"])}}
 CANCELLED: list[object] = []
 
 
@@ -101,7 +105,9 @@ def answer(message: dict[str, object]) -> None:
         case "tools/list":  # a page each three
             at = int(params.get("cursor") or 0)
             names = list(TOOLS)
-            result = {"tools": [{"name": n, "inputSchema": TOOLS[n]} for n in names[at : at + 3]]}
+            result = {
+                "tools": [{"name": n, "description": n * 1000, "inputSchema": TOOLS[n]} for n in names[at : at + 3]]
+            }
             if at + 3 < len(names):
                 result["nextCursor"] = str(at + 3)
         case "tools/call" if params["name"] in TOOLS:

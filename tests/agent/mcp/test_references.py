@@ -4,7 +4,7 @@ import pytest
 from langchain_core.tools import ToolException
 
 from agent.mcp_server import McpServer
-from agent.mcp_tools import McpTools, McpUnavailableError, offered_name
+from agent.mcp_tools import MAX_DESCRIPTION_CHARS, McpTools, McpUnavailableError, offered_name
 from tests.agent.mcp.conftest import Started, call, child, said
 
 
@@ -41,6 +41,18 @@ async def test_an_allowed_tool_that_there_is_not_is_told() -> None:
         assert told.endswith("Correct `tools`.")
     finally:
         await tools.close()
+
+
+async def test_what_a_server_says_of_its_tools_is_bounded(started: Started) -> None:
+    tools = await started(child=child(), wide=child("schema=30000"))
+    assert max(len(tool.description) for tool in tools.tools("mcp:child")) == MAX_DESCRIPTION_CHARS
+    with pytest.raises(McpUnavailableError, match="The schema of the tool 'wide_wide' has more than 20000 characters"):
+        tools.tools("mcp:wide")
+    many = McpTools({"many": child("tools=200")})
+    try:
+        assert await many.start() == {"many": "It offers more than 200 tools, or never ends to list them."}
+    finally:
+        await many.close()
 
 
 async def test_a_server_that_never_ran_is_unavailable_without_its_reason() -> None:

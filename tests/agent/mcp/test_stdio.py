@@ -287,7 +287,7 @@ async def test_close_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> No
 
 
 WORKER = """
-import asyncio, sys
+import asyncio, sys, uvloop
 from agent.mcp_tools import McpTools
 from agents_config import McpServerConfig
 
@@ -299,7 +299,7 @@ async def main():
     print(await tools.start(), flush=True)
     await asyncio.sleep(600)
 
-asyncio.run(main())
+uvloop.run(main())  # as the worker does
 """
 
 
