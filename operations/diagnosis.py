@@ -92,7 +92,7 @@ def words(seen: Seen, redact: Callable[[str], str]) -> str | None:
     said = ""
     if seen.body:
         said = _message(seen.body)
-    elif seen.url is None and len(seen.causes) > 1:
+    elif len(seen.causes) > 1 and (seen.url is None or seen.code == ErrorCode.INTERNAL):
         said = str(seen.causes[1])
     return terminal.plain(_MASKED.sub("[redacted]", redact(said)), MOST_WORDS) or None
 
@@ -180,7 +180,7 @@ def _no_api(about: About, seen: Seen, url: httpx.URL) -> Diagnosis | None:
     """Somebody answered, but not the API."""
     proxy = _proxy(about, seen)
     if seen.status is not None and 300 <= seen.status < 400:
-        target = httpx.URL(seen.headers.get("location", "")).host or "another page"
+        target = _host(seen.headers.get("location", "")) or "another page"
         return Diagnosis(
             Fault.NOT_THE_API, f"{url.host} sends on to {target} (HTTP {seen.status}). {_whose_page(about, proxy)}"
         )
@@ -191,6 +191,13 @@ def _no_api(about: About, seen: Seen, url: httpx.URL) -> Diagnosis | None:
         Fault.PROXY if proxy else Fault.NOT_THE_API,
         f"An HTML page came in place of JSON (HTTP {seen.status}). {_whose_page(about, proxy)}",
     )
+
+
+def _host(address: str) -> str:
+    try:
+        return terminal.plain(httpx.URL(address).host, 100)
+    except httpx.InvalidURL:
+        return ""
 
 
 def _whose_page(about: About, proxy: str | None) -> str:
@@ -253,6 +260,10 @@ def _refused(about: About, seen: Seen) -> Diagnosis:
             )
         case ErrorCode.EMPTY_ANSWER:
             return Diagnosis(Fault.BAD_ANSWER, "The key works, but the model answered without a word.")
+        case _ if seen.status is None:
+            return Diagnosis(
+                Fault.BAD_REQUEST, f"The request could not be made: correct base_url or params of {about.name}."
+            )
         case _:
             return Diagnosis(
                 Fault.BAD_ANSWER,

@@ -9,11 +9,11 @@ Exit codes: 0 all answered, 1 one did not or there was none to ask.
 
 import argparse
 import asyncio
+import dataclasses
 import datetime as dt
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core_config import ConfigurationError, ModelConfig, Settings, api_key_of, load_registry
@@ -53,10 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if all(one.works for one in tested) else 1
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Trial:
     name: str
     model: ModelConfig
+    base_url: str | None
+    """The model's, without a password."""
     seen: "Seen"
     diagnosis: "Diagnosis | None"
     said: str | None
@@ -98,8 +100,11 @@ async def call_models(models: Mapping[str, ModelConfig], settings: Settings, sec
             seconds=seconds,
             proxy_variable=_proxy_variable(seen),
         )
-        diagnosis = diagnose(about, seen)
-        return Trial(name, model, seen, diagnosis, words(seen, redact) if diagnosis else None)
+        shown = None if model.base_url is None else redact(model.base_url)  # an address may hold a password
+        if (diagnosis := diagnose(about, seen)) is None:
+            return Trial(name, model, shown, seen, None, None)
+        told = dataclasses.replace(diagnosis, says=redact(diagnosis.says))
+        return Trial(name, model, shown, seen, told, words(seen, redact))
 
     redact = _redactor(settings, models)
     return list(await asyncio.gather(*(one(name, model) for name, model in models.items())))
@@ -150,7 +155,7 @@ def report(tested: Sequence[Trial]) -> dict[str, Any]:
             {
                 "model": one.name,
                 "litellm_id": one.model.litellm_id,
-                "base_url": one.model.base_url,
+                "base_url": one.base_url,
                 "works": one.works,
                 "simulated": one.model.simulated,
                 "fault": None if one.diagnosis is None else one.diagnosis.fault.value,

@@ -16,8 +16,8 @@ from taskstore.states import Status
 
 
 async def replay_task(request: Request, task_id: str, body: ReplayBody | None = None) -> Response:
-    """A failed task runs again from its message, with its budgets new and no deadline; what it spent stays on it. For
-    admins. Asking twice changes nothing: the second answer says how the replay stands.
+    """A failed task goes on after the calls that it had finished, with its budgets new and no deadline; what it spent
+    stays on it. For admins. Asking twice changes nothing: the second answer says how the replay stands.
     """
     gateway = gateway_of(request)
     if not caller_of(request).admin:

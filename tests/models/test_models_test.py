@@ -216,6 +216,15 @@ async def test_a_redirect_says_where_it_leads(home: ScriptedProvider) -> None:
     fault, sentence = told(await called_at_home("GPT-Small"))
     assert fault == "not_the_api"
     assert "sends on to login.corp.example (HTTP 302)" in sentence
+    home.says(Reply(302, "", {"location": "http://host:nonsense/"}))
+    assert "sends on to another page" in told(await called_at_home("GPT-Small"))[1]
+
+
+async def test_a_password_in_an_address_is_not_shown(provider: ScriptedProvider) -> None:
+    tested = await called(own(f"http://me:hunter22@127.0.0.1:{provider.port}/v1"))
+    assert told(tested)[0] == "bad_request", "HTTP has one Authorization, and the key has it"
+    assert tested.said
+    assert "hunter22" not in str(models_test.report([tested]))
 
 
 @pytest.mark.parametrize(("reply", "fault"), [
