@@ -30,6 +30,8 @@ CLOSE_SECONDS: Final = 8.0
 HEALTHY_SECONDS: Final = 10.0
 """A session that lived this long is begun again at once."""
 
+SHORTEST_SECRET: Final = 6
+
 _MAX_TOLD_CHARS: Final = 500
 _CLOSED: Final = "Connection closed"
 _SESSION_UNKNOWN: Final = "Session terminated"
@@ -57,7 +59,7 @@ class McpServer:
     def __init__(self, name: str, config: McpServerConfig) -> None:
         self._name = name
         self._config = config
-        self._secrets = sorted(config.secrets(), key=len, reverse=True)
+        self._secrets = sorted(filter(_is_secret, config.secrets()), key=len, reverse=True)
         self._link: StdioServer | HttpServer | None = None
         self._client: Client | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -228,6 +230,11 @@ class McpServer:
         for secret in self._secrets:
             text = text.replace(secret, "[redacted]")
         return text
+
+
+def _is_secret(value: str) -> bool:
+    """As the log's own filter has it: a shorter one would black out ordinary words."""
+    return len(value) >= SHORTEST_SECRET
 
 
 async def _listed(client: Client) -> dict[str, Tool]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from langchain_core.messages import ToolCall
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import StructuredTool, ToolException
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
 
 from agent.errors import AgentError, ErrorCode
 from agent.run_context import Run, StepEvent, current_run, cut, is_cancelled
@@ -89,10 +89,10 @@ def edged(tool: StructuredTool, *, seconds: float, threads: Executor) -> Structu
 
     # Without `func` a blocking `invoke` is refused by LangChain, instead of going around the edge.
     fields = {name: getattr(tool, name) for name in StructuredTool.model_fields}
-    return OnceTool(**{**fields, "coroutine": call, "func": None, "handle_tool_error": True})
+    return EdgedTool(**{**fields, "coroutine": call, "func": None, "handle_tool_error": True})
 
 
-class OnceTool(StructuredTool):
+class EdgedTool(StructuredTool):
     """A tool whose finished calls are not made again by a later attempt.
 
     With `metadata={"idempotent": False}` it also isn't made again when an attempt died inside the call: whether it
@@ -105,8 +105,8 @@ class OnceTool(StructuredTool):
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Any:
-        run, once = current_run(), (self.metadata or {}).get("idempotent") is False
-        call = _call_name(self.name, input, config, run, once=once)
+        run, once = current_run(), may_not_run_twice(self)
+        call = None if run.ledger is None else _call_name(self.name, input, config, run, once=once)
         if run.ledger is None or call is None:
             return await super().ainvoke(input, config, **kwargs)
         if (outcome := run.ledger.outcome(call)) is not None:
@@ -121,6 +121,14 @@ class OnceTool(StructuredTool):
         return outcome
 
 
+def may_not_run_twice(tool: BaseTool) -> bool:
+    """Whether it says so itself. An MCP server says it with its hints; what is read only does no harm twice."""
+    said = tool.metadata or {}
+    if said.get("idempotent") is not None:
+        return said["idempotent"] is False
+    return said.get("idempotentHint") is False and said.get("readOnlyHint") is not True
+
+
 def _call_name(
     tool: str, given: str | dict[str, Any] | ToolCall, config: RunnableConfig | None, run: Run, *, once: bool
 ) -> str | None:
@@ -131,13 +139,16 @@ def _call_name(
     begins again in every attempt, so only what may not run twice is kept.
     """
     step = str(((config or {}).get("configurable") or {}).get("checkpoint_ns", ""))
-    from_model = isinstance(given, dict) and given.get("type") == "tool_call"
-    arguments = given["args"] if isinstance(given, dict) and from_model else given
-    what = json.dumps([tool, arguments], sort_keys=True, default=str)
-    digest = hashlib.blake2b(what.encode("utf-8", "replace"), digest_size=8).hexdigest()
-    if from_model and step and isinstance(given, dict):
-        return SEPARATOR.join((step, str(given["id"]), digest))
-    return SEPARATOR.join((step, f"#{run.nth(step + digest)}", digest)) if once else None
+    if isinstance(given, dict) and given.get("type") == "tool_call" and step:
+        return SEPARATOR.join((step, _digest(tool, given["args"], given["id"])))
+    if not once:
+        return None
+    arguments = given["args"] if isinstance(given, dict) and given.get("type") == "tool_call" else given
+    return SEPARATOR.join((step, _digest(tool, arguments, run.nth(step + _digest(tool, arguments)))))
+
+
+def _digest(*what: Any) -> str:
+    return hashlib.blake2b(json.dumps(what, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
 
 
 def _bounded(text: str) -> str:

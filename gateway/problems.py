@@ -78,6 +78,7 @@ TASK_STATUSES: Mapping[ErrorCode, int] = {
     ErrorCode.EMPTY_ANSWER: 502,
     ErrorCode.ANSWER_TRUNCATED: 502,
     ErrorCode.INVALID_OUTPUT: 502,
+    ErrorCode.TOOL_OUTCOME_UNKNOWN: 500,
     ErrorCode.AGENT_UNKNOWN: 500,
     ErrorCode.AGENT_UNAVAILABLE: 503,
     ErrorCode.AGENT_FAILED: 500,

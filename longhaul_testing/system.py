@@ -48,7 +48,7 @@ class System:
         }
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, within_s: float = 60) -> None:
+    def start(self, within_s: float = 180) -> None:
         """Returns when tasks will run. Raises NotStartedError, with what the processes said last."""
         logfiles.directory(self.folder).mkdir(parents=True)
         with (logfiles.directory(self.folder) / "supervisor.log").open("ab") as log:

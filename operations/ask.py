@@ -19,8 +19,9 @@ FINAL = ("success", "failed", "cancelled")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("message", nargs="?", help="the question")
-    parser.add_argument("--input", metavar="JSON|@FILE", help="a JSON object in place of the question")
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("message", nargs="?", help="the question")
+    asked.add_argument("--input", metavar="JSON|@FILE", help="a JSON object in place of the question")
     parser.add_argument("--schema", metavar="JSON|@FILE", help="JSON Schema that the answer has to satisfy")
     parser.add_argument("--model", help="a model of the registry in place of the active one (manage.py models)")
     parser.add_argument("--session", metavar="ID", help="a conversation that remembers what was said in it")
@@ -29,8 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if (arguments.message is None) == (arguments.input is None):
-        raise CommandError("give a question or --input, one of the two.")
     body = {
         "message": arguments.message,
         "input": _json("--input", arguments.input),

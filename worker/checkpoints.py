@@ -22,6 +22,7 @@ from langgraph.checkpoint.base import (
     writes_sort_key,
 )
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.serde.types import ERROR
 
 from agent.durable import Earlier, ToolLedger
 
@@ -147,8 +148,11 @@ class Checkpoints(BaseCheckpointSaver[int]):
             return stored
         if prunes:
             self._forget(thread, graph)
-        self._progress.set(SEPARATOR.join((f"{CHECKPOINT}{thread}", graph, checkpoint["id"])), value)
-        if self._history or not _did_nothing(checkpoint):
+        name = SEPARATOR.join((f"{CHECKPOINT}{thread}", graph, checkpoint["id"]))
+        if _did_nothing(checkpoint) and not self._history:
+            self._progress.hold(name, value)
+        else:
+            self._progress.set(name, value)
             await self._progress.kept()
         return stored
 
@@ -192,6 +196,8 @@ class Checkpoints(BaseCheckpointSaver[int]):
         checkpoint_id = config["configurable"]["checkpoint_id"]
         if checkpoint_id not in self._ids(thread, graph):
             return  # of a checkpoint that a later one has replaced
+        if not self._history and [channel for channel, _ in writes] == [ERROR]:
+            return  # the node runs again: that it failed is of use to nobody
         prefix = SEPARATOR.join((f"{WRITES}{thread}", graph, checkpoint_id, task_id, ""))
         made: dict[str, bytes] = {}
         for place, (channel, value) in enumerate(writes):

@@ -48,6 +48,7 @@ class TaskProgress:
         self._fields: dict[str, bytes] = {}
         self._stored: set[str] = set()
         self._set: dict[str, bytes] = {}
+        self._held: dict[str, bytes] = {}
         self._dropped: set[str] = set()
         self._number = 0
         self._written = 0
@@ -81,12 +82,19 @@ class TaskProgress:
     def set(self, field: str, value: bytes) -> None:
         if not self._closed:
             self._fields[field] = self._set[field] = value
+            self._held.pop(field, None)
             self._dropped.discard(field)
+
+    def hold(self, field: str, value: bytes) -> None:
+        """Is written with the first change, if there is one: by itself it is no progress."""
+        if not self._closed:
+            self._fields[field] = self._held[field] = value
 
     def drop(self, field: str) -> None:
         if not self._closed:
             self._fields.pop(field, None)
             self._set.pop(field, None)
+            self._held.pop(field, None)
             if field in self._stored:
                 self._dropped.add(field)
 
@@ -128,6 +136,7 @@ class TaskProgress:
         if spent is not None:
             self._told = spent
         if self._changed:  # counts alone would be no progress to go on from
+            self._set, self._held = self._held | self._set, {}
             for name, count in ((ANSWERED, self._earlier.model_calls + self.meter.answers), (STEPS, self._step)):
                 if self._fields.get(name) != (text := str(count).encode()):
                     self._fields[name] = self._set[name] = text

@@ -177,7 +177,7 @@ async def test_a_fallback_without_its_key_is_left_out(
 
 async def test_a_model_without_fallbacks_has_no_middleware(chain: Chain) -> None:
     runner = chain.bench.configure()
-    nodes = {key: set(runner._agent(key, "default").graph.nodes) for key in ("A", "C")}  # type: ignore[attr-defined]  # a DescribedAgent
+    nodes = {key: set(runner._agent(key, "default")._untyped.nodes) for key in ("A", "C")}  # type: ignore[attr-defined]  # a DescribedAgent
     assert nodes["A"] == nodes["C"]  # it wraps the call, and is no node of its own
     chain.says(C=[error(503)])
     with pytest.raises(AgentError):

@@ -77,7 +77,7 @@ def deployment(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFacto
 
 
 def _until_ready(running: Deployment, processes: "list[subprocess.Popen[bytes]]") -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     with running.client() as client:
         while True:
             try:

@@ -55,7 +55,7 @@ def gateways(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
                     subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
                 )
             running.append(Running(one["GATEWAY_HOST"], port, log))
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while not all(one.answers_at(one.host) for one in running):
             assert [process.poll() for process in processes] == [None, None]
             assert time.monotonic() < until

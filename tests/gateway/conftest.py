@@ -40,7 +40,7 @@ class RunningGateway:
 
     def start(self) -> None:
         self._thread.start()
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not self._server.started:
             assert self._thread.is_alive(), "the gateway did not start"
             assert time.monotonic() < until, "the gateway did not start"
@@ -148,7 +148,7 @@ class GatewayProcess:
     def said(self) -> str:
         return self._log.read_text()
 
-    def ended(self, within_s: float = 15) -> int:
+    def ended(self, within_s: float = 60) -> int:
         return self.process.wait(within_s)
 
     def terminate(self) -> None:

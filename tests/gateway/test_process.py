@@ -36,7 +36,7 @@ def call(port: int, path: str, body: Any = None, timeout: float = 20) -> Any:
 
 
 def healthy(running: GatewayProcess, port: int) -> None:
-    until = time.monotonic() + 15
+    until = time.monotonic() + 60
     while True:
         assert running.process.poll() is None, running.said()
         assert time.monotonic() < until, running.said()

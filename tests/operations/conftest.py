@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STAND_INS = Path(__file__).with_name("stand_ins")
 
 
-def until(probe: Callable[[], T], what: str, seconds: float = 15) -> T:
+def until(probe: Callable[[], T], what: str, seconds: float = 60) -> T:
     """The first true answer of `probe`; what raises an HTTP error or finds no process counts as not yet."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -68,7 +68,7 @@ class Copy:
     def manage(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, str(self.folder / "manage.py"), *arguments],
-            env={**self.environment, **more}, capture_output=True, text=True, timeout=90, check=False, cwd="/",
+            env={**self.environment, **more}, capture_output=True, text=True, timeout=300, check=False, cwd="/",
         )  # fmt: skip
 
     def start(self, **more: str) -> str:

@@ -95,7 +95,7 @@ class Clone:
 
     def run(self, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(), env={**self.environment, **more}, cwd="/", capture_output=True, text=True, timeout=90,
+            self.command(), env={**self.environment, **more}, cwd="/", capture_output=True, text=True, timeout=300,
             check=False,
         )  # fmt: skip
 

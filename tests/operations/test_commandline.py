@@ -24,6 +24,7 @@ def test_without_a_command_that_exists_it_lists_them(copy: Copy, arguments: list
 @pytest.mark.parametrize(
     "arguments",
     [["start", "--fast"], ["stop", "extra"], ["keys"], ["keys", "new"], ["cost", "--by", "x"], ["ask"],
+     ["ask", "hi", "--input", "{}"],
      ["cost", "--since", "yesterday"], ["cost", "--since", "0d"], ["logs", "-n", "many"], ["status", "--js"],
      ["why"], ["tasks", "--status", "done"], ["tasks", "--limit", "0"], ["tasks", "--since", "1 fortnight"],
      ["tasks", "--metadata", "order"]],

@@ -57,7 +57,7 @@ def write_what_is_no_agents_code(copy: Copy) -> None:
 
 
 def test_workers_follow_the_code_and_a_broken_one_leaves_what_runs(copy: Copy) -> None:
-    probe, file = copy.folder / "agent" / "probe.py", copy.folder / "team" / "agents.toml"
+    probe, file = copy.folder / "agent" / "reload_probe.py", copy.folder / "team" / "agents.toml"
     file.parent.mkdir()
     file.write_text(AGENTS_FILE)
     copy.environment["AGENTS_FILE"] = str(file)
@@ -68,7 +68,7 @@ def test_workers_follow_the_code_and_a_broken_one_leaves_what_runs(copy: Copy) -
 
     write_what_is_no_agents_code(copy)
     after = settles(copy, WORKER, lambda: edit(probe, FINE))
-    assert changes(copy) == ["agent/probe.py"]
+    assert changes(copy) == ["agent/reload_probe.py"]
     assert replaced(first, after) == {"worker-1"}
     report = json.loads(copy.manage("status", "--json").stdout)
     assert {name: word["problem"] for name, word in report["agents"].items()} == {"default": None, "writer": None}

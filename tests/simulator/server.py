@@ -53,7 +53,7 @@ class Server:
             body["messages"] = [user(text)]
         body.setdefault("model", "simulator")
         return self.http.post(
-            f"{self.url}/chat/completions", json=body, headers={"authorization": f"Bearer {KEY}"}, timeout=10
+            f"{self.url}/chat/completions", json=body, headers={"authorization": f"Bearer {KEY}"}, timeout=60
         )
 
     def say(self, text: str, **body: Any) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class Server:
         journal: dict[str, Any] = answer.json()
         return journal
 
-    def call(self, match: str, *, outcome: str | None = None, within_s: float = 5) -> dict[str, Any]:
+    def call(self, match: str, *, outcome: str | None = None, within_s: float = 30) -> dict[str, Any]:
         """The one journalled call whose message holds `match`, as soon as it has that outcome."""
         give_up = time.monotonic() + within_s
         while True:
@@ -121,7 +121,7 @@ def running(*options: str) -> Iterator[Server]:
                 yield Server(process, url, url.removesuffix("/v1"), http)
         finally:
             process.terminate()
-            process.wait(timeout=10)
+            process.wait(timeout=60)
             if process.stdout is not None:
                 process.stdout.close()
             errors.seek(0)

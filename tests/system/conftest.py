@@ -42,7 +42,7 @@ class System:
         # a proxy of the machine's has no business on loopback; the tests of proxies set their own variables
         self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=60)
 
-    def manage(self, *arguments: str, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
+    def manage(self, *arguments: str, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=self.folder,
@@ -53,7 +53,7 @@ class System:
         )
 
     def start(self) -> "System":
-        started = self.manage("start")
+        started = self.manage("start", "--wait", "180")
         assert started.returncode == 0, started.stdout + started.stderr
         return self
 
@@ -71,7 +71,7 @@ class System:
         assert answer.status_code == 200, answer.text
         return answer.json()["task_id"]
 
-    def final(self, task_id: str, within_s: float = 60) -> dict[str, Any]:
+    def final(self, task_id: str, within_s: float = 120) -> dict[str, Any]:
         """The task when it is final; a gateway or Redis that is away meanwhile is asked again, as a client would."""
         until = time.monotonic() + within_s
         while time.monotonic() < until:

@@ -113,8 +113,6 @@ def test_ask_prints_the_json(system, tmp_path):
     by_input = system.manage("ask", "--schema", json.dumps({"type": "array"}), "--input", '{"a": "é"}')
     assert isinstance(json.loads(by_input.stdout), list)
     for arguments, said in (
-        ((), "give a question or --input"),
-        (("hi", "--input", "{}"), "give a question or --input"),
         (("hi", "--schema", "{"), "--schema is no JSON"),
         (("hi", "--schema", "@/nowhere"), "cannot read --schema from /nowhere"),
         (("hi", "--schema", '{"type": "x"}'), "output_schema.type: 'x' is not valid"),

@@ -23,7 +23,7 @@ def new_task(message: str = "say hello", **fields: Any) -> NewTask:
     )
 
 
-async def eventually(look: Callable[[], Awaitable[Any]], within_s: float = 15) -> Any:
+async def eventually(look: Callable[[], Awaitable[Any]], within_s: float = 60) -> Any:
     """The first true answer of `look`; fails when there is none within the time."""
     until = time.monotonic() + within_s
     while True:
@@ -89,7 +89,7 @@ def start_worker(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., W
 async def ended(store: TaskStore) -> AsyncIterator[Callable[..., Awaitable[TaskRecord]]]:
     """Waits for a task's final record; at the test's end the store must hold to its rules."""
 
-    async def wait(task: NewTask, within_s: float = 15) -> TaskRecord:
+    async def wait(task: NewTask, within_s: float = 60) -> TaskRecord:
         async def final() -> TaskRecord | None:
             record = await store.get(task.task_id)
             return record if record.is_final else None

@@ -2,8 +2,8 @@
 
 Messages: `say TEXT`, `clock` (answers its monotonic clock, ns), `sleep SECONDS`, `hold PATH` (until the file exists),
 `block SECONDS` (the event loop itself), `swallow PATH` (a hold that ignores its cancellation), `raise NAME`,
-`beat PATH` (a dot every moment, for ever), `once PATH` (fails in passing the first time, then holds for ever), `spend`
-(tokens, then a hold for ever), `surrogate`, `large BYTES`, `die` (the process).
+`beat PATH` (a dot every moment, for ever), `once PATH` (fails in passing the first time, then holds for ever), `spend
+PATH` (tokens, then says so with a file, and holds for ever), `surrogate`, `large BYTES`, `die` (the process).
 With the flag `agents=JSON` it says of its agents what that says.
 With steps: `call CODE` (of its model, which fails so, or `answered`), `steps N` (of a model and tools in turn),
 `begin PATH` (a tool that holds until the file exists), `leak TEXT` (in every text of a step).
@@ -109,6 +109,8 @@ class ScriptedRunner:
                 meter.model_calls = 1
                 usage = TokenUsage(10, 5, 15, 0, 0)
                 meter.answered(model=work.model, simulated=False, usage=usage, cost_usd=0.01, text="so far")
+                if rest:
+                    Path(rest).touch()
                 await until("/nonexistent")
             case "die":
                 os._exit(9)

@@ -83,11 +83,15 @@ async def test_a_deadline_ends_a_running_task_before_its_attempt_timeout(store, 
     assert (record.status, record.error_code) == ("failed", "deadline_exceeded")
 
 
-async def test_cancel_stops_a_running_task_and_keeps_what_it_spent(store, start_worker, ended, running):
+async def test_cancel_stops_a_running_task_and_keeps_what_it_spent(store, start_worker, ended, tmp_path):
     start_worker()
-    task = new_task("spend")
+    task = new_task(f"spend {tmp_path}/spent")
     await store.submit(task)
-    await running(task)
+
+    async def spent() -> bool:
+        return (tmp_path / "spent").exists()
+
+    await eventually(spent)
     assert await store.cancel(task.task_id) == "running"
     record = await ended(task)
     assert (record.status, record.partial, record.cost_usd) == ("cancelled", "so far", 0.01)

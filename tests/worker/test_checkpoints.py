@@ -35,6 +35,7 @@ class Bench:
         self.lost: list[int] = []
         self._claims = 0
         self.claim: Claim
+        self.last: StepLog
 
     async def begin(self) -> StepLog:
         """Another attempt: the worker of the one before died."""
@@ -53,7 +54,8 @@ class Bench:
         return await self.store.progress(self.claim.task_id)
 
     async def run(self, graph: Any, given: Any) -> Any:
-        durable = DurableRun((await self.begin()).progress)
+        self.last = await self.begin()
+        durable = DurableRun(self.last.progress)
         await durable.open()
         work = AgentWork(task_id=self.claim.task_id, message="", model="M", durable=durable)
         return await invoke(graph, given, {}, work)
@@ -150,6 +152,19 @@ async def test_a_graph_in_a_graph_goes_on_where_it_was_and_leaves_nothing_of_its
     # the last checkpoint that another step followed, and what is counted: nothing of the inner graph
     kept = await bench.store.progress(bench.claim.task_id)
     assert sorted(name.split("\x1f")[0] for name in kept) == ["answered", "checkpoint", "steps"]
+
+
+async def test_a_run_that_did_nothing_keeps_nothing(bench: Bench) -> None:
+    trail = Trail()
+    trail.failures = 1
+    graph = chain(only=trail.shaky, end=trail.node("end")).compile()
+    with pytest.raises(RuntimeError, match="planted"):
+        await bench.run(graph, {"lines": ["given"]})
+    bench.last.close()
+    assert bench.last.take() is None
+    assert await bench.read() == {}
+    # and so it is given again
+    assert (await bench.run(graph, {"lines": ["again"]}))["lines"] == ["again", "shaky", "end"]
 
 
 async def test_what_is_kept_does_not_grow_with_the_steps(bench: Bench) -> None:

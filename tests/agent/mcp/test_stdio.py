@@ -180,7 +180,8 @@ async def test_its_stderr_is_logged_without_its_secrets(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("WAREHOUSE_TOKEN", "tok-77aa12")
-    tools = await started(child=child(env={"TOKEN": "${WAREHOUSE_TOKEN}"}))
+    monkeypatch.setenv("WAREHOUSE_MODE", "a")  # too short to be a secret
+    tools = await started(child=child(env={"TOKEN": "${WAREHOUSE_TOKEN}", "MODE": "${WAREHOUSE_MODE}"}))
     with pytest.raises(ToolException, match="The shelf is empty"):
         await call(tools, "child_errors", text="bad token tok-77aa12")
     await eventually(lambda: "mcp_stderr" in caplog.messages)

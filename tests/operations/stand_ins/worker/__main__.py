@@ -1,6 +1,6 @@
 """A program in the worker's place: it reports to the real store and claims tasks, but never finishes one.
 
-Of agents it knows what `agent/probe.py` of its copy says in `AGENTS`, if there is one; code that is broken ends it.
+Of agents it knows what `agent/reload_probe.py` of its copy says in `AGENTS`, if there is one; broken code ends it.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from taskstore.records import WorkerInfo
 from taskstore.store import TaskStore
 
 AGENTS: dict[str, str | None] = {"default": None}
-if Path("agent/probe.py").exists():
-    AGENTS = importlib.import_module("agent.probe").AGENTS
+if Path("agent/reload_probe.py").exists():
+    AGENTS = importlib.import_module("agent.reload_probe").AGENTS
 
 
 async def work(worker_id: str) -> None:
