@@ -65,6 +65,13 @@ def a_call(on_step: StepListener | None, model: str, code: str | None) -> None:
         raise AgentError(ErrorCode.INTERNAL)
 
 
+def leak(on_step: StepListener | None, secret: str) -> None:
+    assert on_step
+    on_step(StepEvent(kind="tool", phase="end", number=1, name="t", arguments=secret, result=secret, error=secret))
+    cut = cut_text("x" * (MAX_STEP_TEXT - 10) + secret)
+    on_step(StepEvent(kind="tool", phase="end", number=2, name="t", result=cut))
+
+
 async def beat(path: Path) -> None:
     while True:
         with path.open("a") as beats:
@@ -127,12 +134,7 @@ class ScriptedRunner:
                 await until(rest)
                 on_step(StepEvent(kind="tool", phase="end", number=1, name="held", result="ok", duration_ms=1.0))
             case "leak":
-                assert on_step
-                on_step(
-                    StepEvent(kind="tool", phase="end", number=1, name="t", arguments=rest, result=rest, error=rest)
-                )
-                cut = cut_text("x" * (MAX_STEP_TEXT - 10) + rest)
-                on_step(StepEvent(kind="tool", phase="end", number=2, name="t", result=cut))
+                leak(on_step, rest)
             case "large":
                 return Answer("x" * int(rest))
         return Answer("done")
