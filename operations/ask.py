@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     asked.add_argument("message", nargs="?", help="the question")
     asked.add_argument("--input", metavar="JSON|@FILE", help="a JSON object in place of the question")
     parser.add_argument("--schema", metavar="JSON|@FILE", help="JSON Schema that the answer has to satisfy")
+    parser.add_argument("--agent", help="the agent that runs it; unset, `default`")
     parser.add_argument("--model", help="a model of the registry in place of the active one (manage.py models)")
     parser.add_argument("--session", metavar="ID", help="a conversation that remembers what was said in it")
     parser.add_argument("--url", help="another gateway than this machine's")
@@ -34,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         "message": arguments.message,
         "input": _json("--input", arguments.input),
         "output_schema": _json("--schema", arguments.schema),
+        "agent": arguments.agent,
         "model": arguments.model,
         "session_id": arguments.session,
     }

@@ -1,5 +1,7 @@
 """The shipped examples as an application's own agents: real gateway, real worker, simulated model."""
 
+import json
+
 import pytest
 
 from core_config import ROOT
@@ -33,6 +35,15 @@ def test_a_described_agent_uses_its_own_tools_and_its_middleware(examples):
     assert "42" in task["result"]
     model, tool = ("model", "Simulator", "done"), ("tool", "calculator", "done")
     assert steps(task) == [model, tool, model]
+
+
+def test_ask_names_an_agent(examples):
+    asked = examples.manage("ask", "--agent", "summary", "Tea is a drink.")
+    assert asked.returncode == 0, asked.stderr
+    assert json.loads(asked.stdout)["parts"] == 1
+    unknown = examples.manage("ask", "--agent", "sumary", "Tea is a drink.")
+    assert unknown.returncode == 1
+    assert "there is no agent 'sumary'; did you mean 'summary'?" in unknown.stderr
 
 
 def test_a_described_agent_s_limits_are_its_own(examples):
