@@ -7,6 +7,7 @@ StoreError
 +-- AgentUnavailable      no worker can run the task's agent: nothing was written
 +-- TaskNotFound          unknown, expired, or another caller's
 +-- WrongStatus           the task's status does not allow the verb
+|   +-- NotDead           it is no dead letter, or not the one that was seen: buried again since
 +-- IdempotencyConflict   the key was used with another body
 """
 
@@ -45,6 +46,10 @@ class WrongStatus(StoreError):  # noqa: N818
     def __init__(self, status: str) -> None:
         super().__init__(f"the task's status is {status}")
         self.status = status
+
+
+class NotDead(WrongStatus):
+    pass
 
 
 class IdempotencyConflict(StoreError):  # noqa: N818

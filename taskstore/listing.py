@@ -23,8 +23,8 @@ _POSITION = re.compile(r"(\d{1,15}) ([0-9a-f]{32})")
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a page ended: a place in the order by creation and id, no more. It is not signed, because it grants
-    nothing: whoever makes one up starts at another place of what they may read anyway.
+    """Where a page ended: a place in the order by creation (of dead letters by burial) and id, no more. It is not
+    signed, because it grants nothing: whoever makes one up starts at another place of what they may read anyway.
     """
 
     created_ms: int
@@ -56,6 +56,9 @@ class TaskFilter:
     user_id: str | None = None
     agent: str | None = None
     model: str | None = None
+    error_code: str | None = None
+    dead: bool = False
+    """Only dead letters, the last buried first; `since` and `until` are then about when they were buried."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Names of the top level; a number is compared as a number, true, false and null as such."""
     since: datetime | None = None
@@ -66,9 +69,11 @@ class TaskFilter:
     def as_json(self) -> bytes:
         data: dict[str, Any] = {
             name: getattr(self, name)
-            for name in ("session_id", "user_id", "agent", "model")
+            for name in ("session_id", "user_id", "agent", "model", "error_code")
             if getattr(self, name) is not None
         }
+        if self.dead:
+            data["dead"] = True
         if self.statuses is not None:
             data["status"] = {status.value: True for status in self.statuses}
         if self.metadata:

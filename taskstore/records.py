@@ -147,6 +147,8 @@ class TaskRecord:
     """Beginnings and ends of model and tool calls that its stream holds."""
     steps_dropped: int
     """Those that it does not hold, for being too many or too large, or because Redis was away for long."""
+    dead_until: datetime | None
+    """When a dead letter is forgotten; None of every other task."""
     queue_position: int | None
     """How many tasks of its lane come first; None unless it is ready."""
 
@@ -206,6 +208,7 @@ class TaskRecord:
             simulated=fields.get("simulated") == "1",
             steps=int(fields.get("steps", "0")),
             steps_dropped=int(fields.get("steps_dropped", "0")),
+            dead_until=_time(fields.get("dead_until")),
             queue_position=position,
         )
 

@@ -40,6 +40,7 @@ VERBS = (
     "cancel",
     "decide",
     "replay",
+    "purge",
     "pause",
     "resume",
     "report",

@@ -15,7 +15,7 @@ from core_config import Settings
 
 from .agents import NOBODY_HAS_IT, flat_of, reports_of
 from .claims import Claimed, ModelRules, Settlement
-from .errors import AgentUnavailable, IdempotencyConflict, QueueFull, StoreError, TaskNotFound, WrongStatus
+from .errors import AgentUnavailable, IdempotencyConflict, NotDead, QueueFull, StoreError, TaskNotFound, WrongStatus
 from .events import TaskHistory, event_of, held_of, moment
 from .keys import Keys
 from .listing import MOST_LOOKED_AT, Cursor, TaskFilter, TaskPage, bound_ms, page_of
@@ -258,6 +258,17 @@ class TaskStore:
         """Lets them start at once; of a model also ends its cooldown. Whether it was paused, whether it cooled down."""
         paused, cooled = await self._scripts.run("resume", f"{kind} {name}")
         return paused == "1", cooled == "1"
+
+    async def purge(self, task_id: str, fence: int) -> None:
+        """Deletes the dead letter whose record has that fence, for good; of an id that nothing has, nothing is left.
+        Raises NotDead, also when it was replayed and buried again since it was seen with the fence.
+        """
+        word = await self._scripts.run("purge", task_id, fence)
+        verdict, _, status = word.partition(":")
+        if verdict == "not_dead":
+            raise NotDead(status)
+        if verdict != "ok":
+            raise _unexpected("purge", word)
 
     async def usage(self, *, by: Literal["caller", "user", "agent", "model"], since_days: int) -> list[UsageRow]:
         """What each name spent on each of the last `since_days` UTC days, today included."""

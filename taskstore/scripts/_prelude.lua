@@ -260,6 +260,23 @@ end
 -- The caller stands in the member: when the record's own time to live comes first, its index entry must go all the same.
 local function gone_member(id, r) return id .. ' ' .. r.caller end
 
+-- Of a dead letter, when it is forgotten, ms; false of every other task.
+local function dead_until(id, r)
+  return r.status == 'failed' and call('ZSCORE', P .. 'dead', id) and call('ZSCORE', P .. 'gone', gone_member(id, r))
+end
+
+-- Deletes a final task without a trace; of r only the caller is needed. Nothing here takes memory: a full Redis does it.
+local function forget(id, r)
+  local caller, idem = P .. 'caller:' .. r.caller, call('HGET', task_key(id), 'idem')
+  call('ZREM', caller, id)
+  if call('EXISTS', caller) == 0 then call('SREM', P .. 'callers', r.caller) end
+  -- a key that outlived an earlier record may be another task's by now
+  if idem and idem ~= '' and string.match(call('GET', idem) or '', '^(%S+)') == id then call('DEL', idem) end
+  call('DEL', task_key(id), P .. 'events:' .. id, steps_key(id))
+  call('ZREM', P .. 'dead', id)
+  call('ZREM', P .. 'gone', gone_member(id, r))
+end
+
 -- Ends a task. data: result, result_json, partial, error, error_code, cause, answered_by, simulated; dead = also a dead letter.
 local function final(id, r, status, data)
   leave(id, r)

@@ -1,4 +1,5 @@
 -- list: tasks of one caller or of all, newest first, that match a filter. Looks at a bounded number. Writes nothing.
+--       With `dead` in the filter only dead letters, and each time below is when they were buried.
 -- ARGV: 2 caller or '*', 3 most tasks, 4 most looked at, 5 where to go on: created_at ms or '', 6 and id,
 --       7 created since ms or '', 8 before ms or '', 9 filter (JSON, listing.TaskFilter)
 -- Returns {'more' | 'stopped' (before the page was full) | 'end', created_at and id of the last one looked at,
@@ -22,14 +23,20 @@ local function beginning(text)
 end
 
 local function summary_of(id)
-  local values, flat = call('HMGET', task_key(id), unpack(SUMMARY)), {}
+  local values, flat, is = call('HMGET', task_key(id), unpack(SUMMARY)), {}, {}
   for i, name in ipairs(SUMMARY) do
     -- a task of an input has no message: its JSON text says what was asked
     if name == 'message' and values[i] == '' then values[i] = call('HGET', task_key(id), 'input') or '' end
     if values[i] then
+      is[name] = values[i]
       flat[#flat + 1] = name
       flat[#flat + 1] = name == 'message' and beginning(values[i]) or values[i]
     end
+  end
+  local kept = dead_until(id, is)
+  if kept then
+    flat[#flat + 1] = 'dead_until'
+    flat[#flat + 1] = kept
   end
   return { id, flat }
 end
@@ -55,26 +62,32 @@ local function metadata_matches(id)
   return true
 end
 
-local FIELDS_OF_FILTER = { 'session_id', 'user_id', 'agent', 'model' }
+local FIELDS_OF_FILTER = { 'session_id', 'user_id', 'agent', 'model', 'error_code' }
 
 local function matches(id)
-  local owner, status, session_id, user_id, agent, model =
-    unpack(call('HMGET', task_key(id), 'caller', 'status', unpack(FIELDS_OF_FILTER)))
+  local values = call('HMGET', task_key(id), 'caller', 'status', unpack(FIELDS_OF_FILTER))
+  local owner, status = values[1], values[2]
   if not owner or (caller ~= '*' and owner ~= caller) then return false end
   if filter.status and not filter.status[status] then return false end
-  local is = { session_id = session_id, user_id = user_id, agent = agent, model = model }
-  for _, name in ipairs(FIELDS_OF_FILTER) do
-    if filter[name] and is[name] ~= filter[name] then return false end
+  for i, name in ipairs(FIELDS_OF_FILTER) do
+    if filter[name] and values[i + 2] ~= filter[name] then return false end
   end
   return not filter.metadata or metadata_matches(id)
 end
 
--- A caller's ids from the newest on, read in chunks. rank: how many come before the first that may be looked at.
-local callers = caller == '*' and call('SMEMBERS', P .. 'callers') or { caller }
-local CHUNK = #callers > 1 and 10 or 50
+-- A set's ids from the newest on, read in chunks. rank: how many come before the first that may be looked at.
+local sets = {}
+if filter.dead then
+  sets[1] = P .. 'dead'
+else
+  for _, name in ipairs(caller == '*' and call('SMEMBERS', P .. 'callers') or { caller }) do
+    sets[#sets + 1] = P .. 'caller:' .. name
+  end
+end
+local CHUNK = #sets > 1 and 10 or 50
 local walkers = {}
-for _, name in ipairs(callers) do
-  local ids, rank = P .. 'caller:' .. name, 0
+for _, ids in ipairs(sets) do
+  local rank = 0
   if before then rank = call('ZCOUNT', ids, whole(before), '+inf') end
   if after then rank = math.max(rank, call('ZCOUNT', ids, '(' .. whole(after), '+inf')) end
   walkers[#walkers + 1] = { ids = ids, rank = rank, chunk = {}, position = 1 }

@@ -60,13 +60,7 @@ end
 -- Forgetting comes first: a full Redis refuses a script whose first write needs memory, and this is what gives it back.
 for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'gone', '-inf', whole(now), 'LIMIT', 0, LIMIT)) do
   local id, caller = string.match(member, '^(%S+) (.*)$')
-  local idem = call('HGET', task_key(id), 'idem')
-  call('ZREM', P .. 'caller:' .. caller, id)
-  if call('EXISTS', P .. 'caller:' .. caller) == 0 then call('SREM', P .. 'callers', caller) end
-  if idem and idem ~= '' and string.match(call('GET', idem) or '', '^(%S+)') == id then call('DEL', idem) end
-  call('DEL', task_key(id), P .. 'events:' .. id, steps_key(id))
-  call('ZREM', P .. 'dead', id)
-  call('ZREM', P .. 'gone', member)
+  forget(id, { caller = caller })
   counts.forgotten = counts.forgotten + 1
 end
 

@@ -25,13 +25,13 @@ from hypothesis.stateful import (
 from core_config import Settings
 from taskstore.claims import Claim, ModelRules, Settlement
 from taskstore.connection import connect
-from taskstore.errors import IdempotencyConflict, QueueFull, TaskNotFound, WrongStatus
+from taskstore.errors import IdempotencyConflict, NotDead, QueueFull, TaskNotFound, WrongStatus
 from taskstore.records import Kind, NewTask, TokenUsage, WorkerInfo
 from taskstore.states import FINAL, Status
 from taskstore.store import ANY_CALLER, TaskStore
 from tests.conftest import RedisServer
 
-from .ledger import RESCUE, SETTLE_VERBS, Ledger
+from .ledger import RESCUE, SETTLE_VERBS, Account, Ledger
 from .time_travel import make_older
 
 ASKED = os.environ.get("LONGHAUL_EDGE_WALKS")
@@ -205,6 +205,44 @@ class StoreMachine(RuleBasedStateMachine):
             assert answers == {account.status}, "sent again it says how the task stands"
             assert account.lives > 1
             assert model in {None, account.model}
+
+    @precondition(lambda self: bool(self.submits))
+    @rule(which=some, failed=st.booleans(), off=st.sampled_from([0, 0, 0, -1, 1]), times=st.integers(1, 2))
+    def purge(self, which: int, failed: bool, off: int, times: int) -> None:
+        ids = (failed and self.failed()) or [new.task_id for new in self.submits]
+        task_id = ids[which % len(ids)]
+        account = self.ledger.accounts.get(task_id)
+        self.run(self.send_purge(task_id, account, off, times))
+
+    async def send_purge(self, task_id: str, account: Account | None, off: int, times: int) -> None:
+        client, keys = self.redis, self.store.keys
+        is_dead = await client.zscore(keys.dead(), task_id) is not None
+        fence = (account.fence if account else 1) + off
+        refused_for: str | None = None
+        try:
+            for _ in range(times):
+                await self.store.purge(task_id, fence)
+        except NotDead as error:
+            refused_for = error.status
+        if account is None:
+            assert refused_for is None, "it is as good as purged"
+            return
+        if refused_for is not None:
+            assert refused_for == account.status
+            assert not is_dead or off, "a dead letter as it was seen is taken"
+            return
+        assert is_dead
+        assert not off, "another fence is another life of the task"
+        caller = account.new.caller
+        left = await client.exists(keys.task(task_id), keys.events(task_id), keys.steps(task_id))
+        assert left == 0
+        for index, member in (
+            (keys.dead(), task_id), (keys.gone(), f"{task_id} {caller}"), (keys.caller(caller), task_id),
+        ):  # fmt: skip
+            assert await client.zscore(index, member) is None
+        if account.new.idempotency_key is not None:
+            held: Any = await client.get(keys.idempotency(caller, account.new.idempotency_key))
+            assert not (held or "").startswith(f"{task_id} ")
 
     # -- the workers'
 

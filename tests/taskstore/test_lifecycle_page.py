@@ -47,6 +47,6 @@ def test_every_type_of_entry_is_explained() -> None:
 def test_every_status_and_every_verb_is_explained() -> None:
     assert [row[0].strip("`") for row in rows("Statuses")] == [status.value for status in Status]
     verbs = [verb for row in rows("Verbs") for verb in row[0].split(", ")]
-    assert sorted(verbs) == sorted([*TRANSITIONS, "submit", "renew", "step", "report"])
+    assert sorted(verbs) == sorted([*TRANSITIONS, "submit", "renew", "step", "report", "purge"])
     named = set(re.findall(r"`failed` / `(\w+)`", PAGE))
     assert named <= {code.value for code in ErrorCode}

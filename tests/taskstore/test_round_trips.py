@@ -28,6 +28,7 @@ async def test_each_verb_is_one_command(private_store: TaskStore, private_settin
     await store.submit(NewTask(task_id="t0", caller="alice", message="x", model="M"))
     await store.claim("w0", 1, room=1, extra=0, models={"M": None})
     await store.settle([Settlement(task_id="t0", fence=1, kind="success", result="x")])  # loads the scripts
+    await store.purge("t9", 1)
     for verb in ("cancel", "decide", "replay"):
         with pytest.raises(Exception):  # noqa: B017  only to load the script
             await (store.decide("t9", "{}") if verb == "decide" else getattr(store, verb)("t9"))
@@ -43,6 +44,7 @@ async def test_each_verb_is_one_command(private_store: TaskStore, private_settin
         await store.get("t1")
         await store.replay("t1")
         await store.cancel("t1")
+        await store.purge("t9", 1)
         await store.sweep()
         await store.redis.echo("end")
         sent = []
@@ -53,7 +55,7 @@ async def test_each_verb_is_one_command(private_store: TaskStore, private_settin
             if line["command"].startswith("ECHO"):
                 break
             sent.append(line["command"].split(" ", 1)[0].upper())
-    assert sent == ["EVALSHA"] * 8
+    assert sent == ["EVALSHA"] * 9
 
 
 async def test_a_batch_of_settles_is_one_command_and_each_gets_its_word(audited: TaskStore) -> None:
