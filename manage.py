@@ -24,6 +24,7 @@ COMMANDS = (
     ("ask", "submit a question, wait for the answer and print it"),
     ("tasks", "list tasks, by status, user, session, model, time"),
     ("why", "where a task's time went, and what it cost"),
+    ("dead", "dead letters: list, show, replay or purge them"),
     ("pause", "accept tasks of a model or an agent, but do not start them"),
     ("resume", "start them again; also ends a model's cooldown"),
     ("compare", "put one question to several models, and show their answers side by side"),

@@ -36,10 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--agent", metavar="NAME")
     parser.add_argument("--model", metavar="NAME", help="that it was submitted for")
     parser.add_argument("--metadata", type=_pair, action="append", default=[], metavar="KEY=VALUE", help="all of those")
-    parser.add_argument("--since", type=_moment, metavar="TIME", help="created since: 90s, 30m, 2h, 7d, or ISO 8601")
-    parser.add_argument("--until", type=_moment, metavar="TIME", help="created before")
+    parser.add_argument("--since", type=moment, metavar="TIME", help="created since: 90s, 30m, 2h, 7d, or ISO 8601")
+    parser.add_argument("--until", type=moment, metavar="TIME", help="created before")
     parser.add_argument("--caller", metavar="NAME", default=ANY_CALLER)
-    parser.add_argument("--limit", type=_count, default=20, metavar="N", help="most tasks shown (20)")
+    parser.add_argument("--limit", type=count, default=20, metavar="N", help="most tasks shown (20)")
     parser.add_argument("--json", action="store_true", help="for programs: one object a line")
 
 
@@ -140,18 +140,20 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _moment(text: str) -> datetime:
+def moment(text: str) -> datetime:
+    """The type of an option: `90s`, `2h` and the like ago, or ISO 8601, in local time unless it says otherwise."""
     ago = re.fullmatch(r"(\d{1,6})([smhdw])", text)
     if ago:
         return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
     try:
-        moment = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2h, 7d or 2026-12-31T09:00:00Z") from None
-    return moment if moment.tzinfo else moment.astimezone()
+    return time if time.tzinfo else time.astimezone()
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """The type of an option: a whole number from 1 on."""
     if not text.isdecimal() or not 1 <= int(text) <= 100_000:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 100000")
     return int(text)

@@ -3,6 +3,7 @@
 `manage.py` and the supervisor in it are the real ones, and so are Redis and the store.
 """
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -10,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,10 +19,12 @@ import httpx
 import psutil
 import pytest
 
-from operations import runstate
+from core_config import Settings
+from operations import commandline, runstate
 from tests.conftest import free_port
 
 T = TypeVar("T")
+Manage = Callable[..., Awaitable[tuple[int, str, str]]]
 Sleeper = Callable[..., "subprocess.Popen[bytes]"]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,6 +123,20 @@ def copy(tmp_path: Path) -> Iterator[Copy]:
     made = Copy(tmp_path / "longhaul")
     yield made
     made.end()
+
+
+@pytest.fixture
+def manage(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Manage:
+    """A command in this process, in a thread of its own as it has its own event loop: code, output, errors."""
+    monkeypatch.setenv("REDIS_URL", settings.redis_address)
+    monkeypatch.setenv("KEY_PREFIX", settings.key_prefix)
+
+    async def call(*arguments: str) -> tuple[int, str, str]:
+        code = await asyncio.to_thread(commandline.run, arguments[0], arguments[1:])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -1,34 +1,13 @@
 """`manage.py pause` and `resume` as an operator runs them: against a store, with no gateway."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-
-import pytest
 
 from core_config import Settings
-from operations import commandline
 from operations.status import show
 from taskstore.claims import Settlement
 from taskstore.records import NewTask
 from taskstore.store import TaskStore
 
-from .conftest import Copy
-
-Manage = Callable[..., Awaitable[tuple[int, str, str]]]
-
-
-@pytest.fixture
-def manage(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Manage:
-    """A command in this process, in a thread of its own as it has its own event loop: code, output, errors."""
-    monkeypatch.setenv("REDIS_URL", settings.redis_address)
-    monkeypatch.setenv("KEY_PREFIX", settings.key_prefix)
-
-    async def call(*arguments: str) -> tuple[int, str, str]:
-        code = await asyncio.to_thread(commandline.run, arguments[0], arguments[1:])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
+from .conftest import Copy, Manage
 
 
 async def started(store: TaskStore, number: int) -> list[str]:
