@@ -4,6 +4,7 @@ import ast
 import sys
 import tomllib
 
+import longhaul_testing
 from core_config import ROOT, VERSION
 
 OURS = {"agent", "gateway", "loadtest", "longhaul_testing", "monitoring", "operations", "taskstore", "worker"}
@@ -57,3 +58,9 @@ def test_only_core_config_reads_the_environment():
 
 def test_the_version_is_one():
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
+
+
+def test_no_fixture_of_the_kit_has_the_name_of_one_of_its_modules():
+    """Importing the module would put it in the fixture's place, and pytest would find no such fixture."""
+    modules = {path.stem for path in (ROOT / "longhaul_testing").glob("*.py")}
+    assert not modules & set(longhaul_testing.__all__)
