@@ -249,11 +249,10 @@ class _File:
                 agent = _with_schema(agent, self._path.parent)  # noqa: PLW2901  the same agent, its schema read
             except (OSError, ValueError, RecursionError) as error:
                 why = error.strerror if isinstance(error, OSError) else str(error)
-                problem = (
-                    f"{agent.output_schema_file} holds no JSON Schema ({why}). Its path is relative to the agents file"
-                )
+                problem = f"{agent.output_schema_file} holds no JSON Schema ({why})"
                 raise self._wrong(
-                    ("agents", name, "output_schema_file"), f"agent {name!r}, output_schema_file: {problem}"
+                    ("agents", name, "output_schema_file"),
+                    f"agent {name!r}, output_schema_file: {problem}. Its path is relative to the agents file",
                 ) from None
             try:
                 agents[name] = _with_prompt(agent, self._path.parent)

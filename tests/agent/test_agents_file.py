@@ -110,7 +110,10 @@ def test_secrets_come_from_the_environment_and_env_file(tmp_path: Path, monkeypa
     }
 
 
-KEYS = "Known: description, model, prompt, prompt_file, tools, max_iterations, middleware, output_schema, output_schema_file, run"
+KEYS = (
+    "Known: description, model, prompt, prompt_file, tools, max_iterations, middleware, output_schema, "
+    "output_schema_file, run"
+)
 MODELS = "Known: " + ", ".join(MODEL_REGISTRY)
 TOOLS = (
     "Known: calculator, get_time, search, fetch, database, builtin, a function as module:function, "

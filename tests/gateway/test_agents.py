@@ -76,11 +76,12 @@ async def test_the_agents_are_the_files_and_a_task_gets_its_agents_model(gateway
 
 async def test_a_task_that_brings_no_schema_gets_its_agents(gateway: RunningGateway, store: TaskStore):
     async with gateway.client(ALICE) as client:
-        for body, schema in [
+        cases: list[tuple[dict[str, Any], dict[str, Any] | None]] = [
             ({}, None),
             ({"agent": "counter"}, {"type": "integer"}),
             ({"agent": "counter", "output_schema": {"type": "array"}}, {"type": "array"}),
-        ]:
+        ]
+        for body, schema in cases:
             assert (await store.get(await submitted(client, **body))).output_schema == schema
 
 
