@@ -1,6 +1,5 @@
 """`manage.py pause` and `resume` as an operator runs them: against a store, with no gateway."""
 
-
 from core_config import Settings
 from operations.status import show
 from taskstore.claims import Settlement
