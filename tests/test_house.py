@@ -19,14 +19,18 @@ def imported(path):
 
 
 def test_core_config_imports_nothing_of_ours():
-    assert not (OURS | {"agents_config"}) & set(imported(ROOT / "core_config.py"))
+    assert not (OURS | {"agents_config", "schema_rules"}) & set(imported(ROOT / "core_config.py"))
 
 
 def test_agents_config_imports_only_core_config_of_ours_and_no_llm_library():
     """The gateway reads the agents file too."""
     found = set(imported(ROOT / "agents_config.py"))
     assert not OURS & found
-    assert found - sys.stdlib_module_names == {"core_config", "pydantic"}
+    assert found - sys.stdlib_module_names == {"core_config", "pydantic", "schema_rules"}
+
+
+def test_schema_rules_imports_nothing_of_ours():
+    assert not (OURS | {"agents_config", "core_config"}) & set(imported(ROOT / "schema_rules.py"))
 
 
 def test_the_examples_show_agents_the_one_module_that_is_for_them():
