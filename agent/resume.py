@@ -6,7 +6,8 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
-from langgraph.checkpoint.base import Checkpoint
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.serde.event_hooks import SerdeEvent, register_serde_event_listener
 from langgraph.constants import CONFIG_KEY_CHECKPOINTER, TASKS
 from langgraph.graph.state import CompiledStateGraph
 
@@ -26,23 +27,23 @@ async def invoke(
     """The graph's last state. If the work is durable, each of its steps is kept before the next one begins, and what an
     earlier attempt got done is not done again; `given` is then what that attempt was given. Once in a run.
 
-    What an agent left that has been changed since, so that the next step is none of the graph's, is of no use: the run
-    begins anew. If one of its `tools` may not run twice it raises AgentError instead.
+    What the graph cannot go on from is of no use: the run begins anew. If one of its `tools` may not run twice it
+    raises AgentError instead.
 
     The saver is lent by the config, as a parent graph lends its own to a subgraph: graphs are built once and shared.
     """
-    if work.durable is None:
+    if work.durable is None or graph.checkpointer is False:  # such a graph takes no checkpointer from anybody
         return await graph.ainvoke(given, config)
     saver = work.durable.saver
     config = {**config, "configurable": {"thread_id": work.task_id, CONFIG_KEY_CHECKPOINTER: saver}}
-    left = await saver.aget_tuple(config)
-    if left is not None and not _fits(left.checkpoint, graph):
-        log.warning("checkpoint_of_another_graph", extra={"task": work.task_id, "agent": work.agent})
+    await work.durable.open()
+    if not _can_go_on(graph, saver, config):
+        log.warning("checkpoint_of_no_use", extra={"task": work.task_id, "agent": work.agent})
         if once := [tool.name for tool in tools if may_not_run_twice(tool)]:
             raise AgentError(
                 ErrorCode.TOOL_OUTCOME_UNKNOWN,
-                "The agent was changed while the task was under way, so it cannot go on, and to begin anew it has a "
-                f"tool that may not run twice ({once[0]}). Submit the task again if that does no harm.",
+                "The agent cannot go on from what an earlier attempt left: it was changed since, or its state held "
+                f"objects of no class that it declares. To begin anew, it has a tool that may not run twice ({once[0]}).",
             )
         await saver.adelete_thread(work.task_id)
     # Its values, not what is next, say whether there is something to go on from: next is empty in states that are.
@@ -52,10 +53,20 @@ async def invoke(
     return await graph.ainvoke(None, config, durability="sync")
 
 
-def _fits(checkpoint: Checkpoint, graph: Graph) -> bool:
-    """Whether the graph has the nodes that come next. LangGraph passes over those that it does not know, and would take
-    the state as it stands for the run's end.
+def _can_go_on(graph: Graph, saver: BaseCheckpointSaver[Any], config: RunnableConfig) -> bool:
+    """Whether the graph has the nodes that come next and the state is as it was left; also when nothing was left.
+
+    LangGraph passes over nodes that it does not know, and would take the state as it stands for the run's end. Objects
+    of a class that the graph does not declare come back as plain data, which its code would stumble over.
     """
-    values = checkpoint["channel_values"]
+    changed: list[SerdeEvent] = []
+    stop_listening = register_serde_event_listener(changed.append)
+    try:
+        left = saver.with_allowlist(getattr(graph, "_serde_allowlist", None) or ()).get_tuple(config)
+    finally:
+        stop_listening()
+    if left is None:
+        return True
+    values = left.checkpoint["channel_values"]
     known = all(name in graph.channels for name in values if name.startswith(("branch:", "join:")))
-    return known and all(send.node in graph.nodes for send in values.get(TASKS) or ())
+    return known and not changed and all(send.node in graph.nodes for send in values.get(TASKS) or ())

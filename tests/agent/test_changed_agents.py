@@ -110,9 +110,61 @@ async def test_a_graph_of_ones_own_goes_on_begins_anew_or_says_why_not(
     own_code(agents, own_graph=f"FAILS, NAME = False, {name!r}\n{GRAPH}")
     bench.configure()
     if name == "other" and tools:
-        with pytest.raises(AgentError, match=r"changed while the task was under way.*\(pay\)") as raised:
+        with pytest.raises(AgentError, match=r"cannot go on.*\(pay\)") as raised:
             await bench.answer("one", durable=store.attempt())
         assert raised.value.code == ErrorCode.TOOL_OUTCOME_UNKNOWN
         return
     begins = 0 if name == "end" else 1
     assert (await bench.answer("one", durable=store.attempt())).text == f"begun {begins} times, done"
+
+
+THING = """
+from dataclasses import dataclass
+from typing import Any, TypedDict
+from langgraph.graph import StateGraph
+
+@dataclass
+class Thing:
+    name: str
+
+class State(TypedDict, total=False):
+    message: str
+    output: str
+    thing: DECLARED
+
+begun, fails = [], [OSError]
+
+async def begin(state):
+    begun.append(1)
+    return {"thing": Thing("x")}
+
+async def end(state):
+    if fails:
+        raise fails.pop()
+    return {"output": f"begun {len(begun)} times, {state['thing'].name}"}
+
+graph = StateGraph(State).add_node("begin", begin).add_node("end", end)
+graph = graph.add_edge("__start__", "begin").add_edge("begin", "end").compile()
+"""
+
+
+@pytest.mark.parametrize(("declared", "begun"), [("Thing", 1), ("Any", 2)])
+async def test_objects_come_back_as_what_they_were_or_the_run_begins_anew(
+    bench: Bench, own_code: OwnCode, caplog: pytest.LogCaptureFixture, declared: str, begun: int
+) -> None:
+    store = Store()
+    own_code('[agents.one]\nrun = "own_thing:graph"\n', own_thing=THING.replace("DECLARED", declared))
+    bench.configure()
+    with pytest.raises(AgentError, match=ErrorCode.AGENT_FAILED):
+        await bench.answer("one", durable=store.attempt())
+    assert (await bench.answer("one", durable=store.attempt())).text == f"begun {begun} times, x"
+    assert ("Blocked" in caplog.text) == (declared == "Any")
+
+
+async def test_a_graph_that_wants_no_checkpointer_runs_without(bench: Bench, own_code: OwnCode) -> None:
+    store = Store()
+    code = f'FAILS, NAME = False, "end"\n{GRAPH}'.replace(".compile()", ".compile(checkpointer=False)")
+    own_code('[agents.one]\nrun = "own_graph:graph"\n', own_graph=code)
+    bench.configure()
+    assert (await bench.answer("one", durable=store.attempt())).text == "begun 1 times, done"
+    assert store.fields == {}
