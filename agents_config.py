@@ -5,6 +5,7 @@ here, with its line; what only running it can show (an import, a server that doe
 unavailable in the worker: agent/specs.py.
 """
 
+import json
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Final, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+import schema_rules
 from core_config import ROOT, ConfigurationError, Settings, line_of, load_registry, nearest, variable
 
 DEFAULT_AGENT: Final = "default"
@@ -68,6 +70,16 @@ def _middleware(text: str) -> str:
     raise ValueError(f"{text!r} is no middleware; {nearest(text, list(MIDDLEWARE))}, or a factory as module:function")
 
 
+def _schema(schema: dict[str, Any]) -> dict[str, Any]:
+    try:
+        fault = schema_rules.fault_in(schema)
+    except (TypeError, RecursionError) as error:  # a number or a depth that JSON cannot have here
+        raise ValueError(f"cannot be written as JSON ({error})") from None
+    if fault is not None:
+        raise ValueError(": ".join([*([".".join(fault.place)] if fault.place else []), fault.said]))
+    return schema
+
+
 def _table(entry: Any) -> Any:
     """`"pii"` is short for `{use = "pii"}`; the other keys of a table are options."""
     if isinstance(entry, MiddlewareConfig):
@@ -108,6 +120,10 @@ class AgentConfig(_Entry):
     max_iterations: int | None = Field(None, ge=1, strict=True)
     """Model calls that one of its tasks may make. None: AGENT_MAX_ITERATIONS."""
     middleware: tuple[Annotated[MiddlewareConfig, BeforeValidator(_table)], ...] = ()
+    output_schema: Annotated[dict[str, Any], AfterValidator(_schema)] | None = None
+    """JSON Schema of the answers to its tasks that bring none; load_agents puts that of `output_schema_file` here."""
+    output_schema_file: Path | None = None
+    """A JSON file. Absolute after load_agents."""
     run: Annotated[str, AfterValidator(_import_path)] | None = None
     """`module:name` of a factory, a compiled LangGraph graph or an `async def agent(input, ctx)`."""
 
@@ -115,6 +131,8 @@ class AgentConfig(_Entry):
     def _coherent(self) -> Self:
         if self.prompt is not None and self.prompt_file is not None:
             raise ValueError("set prompt or prompt_file, not both")
+        if self.output_schema is not None and self.output_schema_file is not None:
+            raise ValueError("set output_schema or output_schema_file, not both")
         return self
 
 
@@ -228,6 +246,15 @@ class _File:
             for reference in agent.tools:
                 self._check_server(name, reference, servers)
             try:
+                agent = _with_schema(agent, self._path.parent)  # noqa: PLW2901  the same agent, its schema read
+            except (OSError, ValueError, RecursionError) as error:
+                why = error.strerror if isinstance(error, OSError) else str(error)
+                problem = f"{agent.output_schema_file} holds no JSON Schema ({why})"
+                raise self._wrong(
+                    ("agents", name, "output_schema_file"),
+                    f"agent {name!r}, output_schema_file: {problem}. Its path is relative to the agents file",
+                ) from None
+            try:
                 agents[name] = _with_prompt(agent, self._path.parent)
             except (OSError, ValueError) as error:
                 why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
@@ -299,6 +326,17 @@ _REMEDIES: Final = {
     "greater_than_equal": "write a number of at least 1",
     "greater_than": "write a number above 0",
 }
+
+
+def _with_schema(agent: AgentConfig, folder: Path) -> AgentConfig:
+    """With the schema of its schema file, if it has one. Raises OSError, ValueError."""
+    if agent.output_schema_file is None:
+        return agent
+    path = folder / agent.output_schema_file.expanduser()
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(schema, dict):
+        raise ValueError("it holds no object")  # noqa: TRY004  a fault of the file, as the others
+    return agent.model_copy(update={"output_schema": _schema(schema), "output_schema_file": path})
 
 
 def _with_prompt(agent: AgentConfig, folder: Path) -> AgentConfig:

@@ -61,6 +61,8 @@ async def submit(
         _check_message(body.message, gateway.settings.max_message_chars)
     agent = DEFAULT_AGENT if body.agent is None else body.agent
     _check_known("agent", agent, gateway.agents, "unknown_agent")
+    if typed.get("output_schema") is None:
+        typed["output_schema"] = gateway.agents[agent].output_schema
     model = model_of(gateway, gateway.agents[agent]) if body.model is None else body.model
     check_model(model, gateway)
     task = NewTask(

@@ -13,7 +13,7 @@ from agent.run_context import StepEvent
 from agent.runner import AgentRunner
 from agent.work import AgentWork, Turn
 from core_config import SIMULATOR
-from longhaul_testing.simulator import Simulator
+from longhaul_testing.simulated_model import Simulator
 from longhaul_testing.system import settings_of
 from longhaul_testing.task import Task
 

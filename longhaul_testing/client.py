@@ -6,7 +6,7 @@ from typing import Any, Final
 import httpx
 
 from longhaul_testing.errors import NotFinalError
-from longhaul_testing.simulator import Simulator
+from longhaul_testing.simulated_model import Simulator
 from longhaul_testing.system import System
 from longhaul_testing.task import Task
 

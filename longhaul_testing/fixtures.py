@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from longhaul_testing.alone import Alone
     from longhaul_testing.client import Longhaul
-    from longhaul_testing.simulator import Simulator
+    from longhaul_testing.simulated_model import Simulator
     from longhaul_testing.system import System
 
 # What a fixture needs is imported when a test asks for it: LangChain and LiteLLM take seconds to load.
@@ -24,7 +24,7 @@ def longhaul_settings() -> Mapping[str, object]:
 @pytest.fixture(scope="session")
 def longhaul_simulator() -> "Iterator[Simulator]":
     """The session's simulator; tests use `simulator`."""
-    from longhaul_testing.simulator import running_simulator  # noqa: PLC0415
+    from longhaul_testing.simulated_model import running_simulator  # noqa: PLC0415
 
     with running_simulator() as running:
         yield running

@@ -16,7 +16,7 @@ from core_config import ROOT, SIMULATOR, Settings
 from longhaul_testing.errors import NotStartedError
 from longhaul_testing.ports import free_port
 from longhaul_testing.process import command
-from longhaul_testing.simulator import Simulator
+from longhaul_testing.simulated_model import Simulator
 from longhaul_testing.supervisor import SIMULATOR_VARIABLE
 from operations import logfiles, runstate
 

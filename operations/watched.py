@@ -59,6 +59,8 @@ class AgentCode:
         for agent in self._last.agents.values():
             if agent.prompt_file is not None:
                 files.add(Path(os.path.normpath(agent.prompt_file)))
+            if agent.output_schema_file is not None:
+                files.add(Path(os.path.normpath(agent.output_schema_file)))
         modules = {top for agent in self._last.agents.values() for top in _modules(agent)}
         trees += _places(modules, [ROOT] if self._last.path is None else [ROOT, self._last.path.parent])
         folders: dict[Path, None] = {}

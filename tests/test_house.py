@@ -4,6 +4,7 @@ import ast
 import sys
 import tomllib
 
+import longhaul_testing
 from core_config import ROOT, VERSION
 
 OURS = {"agent", "gateway", "loadtest", "longhaul_testing", "monitoring", "operations", "taskstore", "worker"}
@@ -18,14 +19,18 @@ def imported(path):
 
 
 def test_core_config_imports_nothing_of_ours():
-    assert not (OURS | {"agents_config"}) & set(imported(ROOT / "core_config.py"))
+    assert not (OURS | {"agents_config", "schema_rules"}) & set(imported(ROOT / "core_config.py"))
 
 
 def test_agents_config_imports_only_core_config_of_ours_and_no_llm_library():
     """The gateway reads the agents file too."""
     found = set(imported(ROOT / "agents_config.py"))
     assert not OURS & found
-    assert found - sys.stdlib_module_names == {"core_config", "pydantic"}
+    assert found - sys.stdlib_module_names == {"core_config", "pydantic", "schema_rules"}
+
+
+def test_schema_rules_imports_nothing_of_ours():
+    assert not (OURS | {"agents_config", "core_config"}) & set(imported(ROOT / "schema_rules.py"))
 
 
 def test_the_examples_show_agents_the_one_module_that_is_for_them():
@@ -57,3 +62,9 @@ def test_only_core_config_reads_the_environment():
 
 def test_the_version_is_one():
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
+
+
+def test_no_fixture_of_the_kit_has_the_name_of_one_of_its_modules():
+    """Importing the module would put it in the fixture's place, and pytest would find no such fixture."""
+    modules = {path.stem for path in (ROOT / "longhaul_testing").glob("*.py")}
+    assert not modules & set(longhaul_testing.__all__)

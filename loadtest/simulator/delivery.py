@@ -116,6 +116,9 @@ async def _paced(exchange: Exchange, events: list[bytes], behaviour: Behaviour) 
 
 
 async def _drip(exchange: Exchange, body: bytes, interval: float) -> None:
+    clock = asyncio.get_running_loop().time
+    began = clock()
     for index in range(len(body)):
         await exchange.write(body[index : index + 1])
-        await exchange.pause(interval)
+        # by the clock and not by the pause: uvloop counts whole milliseconds, and makes none of half of one
+        await exchange.pause(began + (index + 1) * interval - clock())

@@ -110,7 +110,10 @@ def test_secrets_come_from_the_environment_and_env_file(tmp_path: Path, monkeypa
     }
 
 
-KEYS = "Known: description, model, prompt, prompt_file, tools, max_iterations, middleware, run"
+KEYS = (
+    "Known: description, model, prompt, prompt_file, tools, max_iterations, middleware, output_schema, "
+    "output_schema_file, run"
+)
 MODELS = "Known: " + ", ".join(MODEL_REGISTRY)
 TOOLS = (
     "Known: calculator, get_time, search, fetch, database, builtin, a function as module:function, "
@@ -160,6 +163,29 @@ BAD: dict[str, tuple[str, str]] = {
         A + 'prompt_file = "none.md"\n',
         (
             ", line 2, agent 'a', prompt_file: none.md cannot be read (No such file or directory). "
+            "Its path is relative to the agents file."
+        ),
+    ),
+    "schema": (
+        A + 'output_schema = { type = "objekt" }\n',
+        ", line 2, agent 'a', output_schema: type: 'objekt' is not valid under any of the given schemas.",
+    ),
+    "schema as a table": (
+        A + '[agents.a.output_schema]\ntype = "object"\n[agents.a.output_schema.properties.n]\npattern = "("\n',
+        (", line 2, agent 'a', output_schema: properties.n.pattern: '(' cannot be used: unclosed group."),
+    ),
+    "schema's number": (
+        A + "output_schema = { maximum = 99999999999999999999 }\n",
+        ", line 2, agent 'a', output_schema: cannot be written as JSON (Integer exceeds 64-bit range).",
+    ),
+    "schemas": (
+        A + 'output_schema = {}\noutput_schema_file = "y"\n',
+        ", line 1, agent 'a', keys: set output_schema or output_schema_file, not both.",
+    ),
+    "schema file": (
+        A + 'output_schema_file = "none.json"\n',
+        (
+            ", line 2, agent 'a', output_schema_file: none.json holds no JSON Schema (No such file or directory). "
             "Its path is relative to the agents file."
         ),
     ),
@@ -231,6 +257,18 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert str(caught.value) == f"AGENTS_FILE {nowhere} {told}"
     with pytest.raises(ConfigurationError, match=r"agents\.toml is not valid TOML: .*utf-8"):
         read(tmp_path, b"\xff\xfe\x00")
+    for text, told in {
+        "{": "Expecting property name",
+        "[]": "it holds no object",
+        '{"type": 3}': "type: 3 is not valid",
+        '{"not":' * 5000 + "{}" + "}" * 5000: "recursion",
+    }.items():
+        (tmp_path / "s.json").write_text(text)
+        with pytest.raises(ConfigurationError, match=rf"output_schema_file: s\.json holds no JSON Schema \(.*{told}"):
+            read(tmp_path, '[agents.a]\noutput_schema_file = "s.json"\n')
+    (tmp_path / "s.json").write_text('{"type": "object"}')
+    agent = read(tmp_path, '[agents.a]\noutput_schema_file = "s.json"\n').agents["a"]
+    assert (agent.output_schema, agent.output_schema_file) == ({"type": "object"}, tmp_path / "s.json")
     (tmp_path / "p.md").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigurationError, match=r"prompt_file: p\.md cannot be read \(it is not UTF-8 text\)"):
         read(tmp_path, '[agents.a]\nprompt_file = "p.md"\n')

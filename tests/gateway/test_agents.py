@@ -29,6 +29,7 @@ prompt = "Write."
 [agents.counter]
 prompt = "Count."
 tools = ["calculator"]
+output_schema = { type = "integer" }
 """
 BROKEN = "AGENTS_FILE /srv/agents.toml, line 3, agent 'writer', tools: there is no module 'letters'."
 
@@ -71,6 +72,17 @@ async def test_the_agents_are_the_files_and_a_task_gets_its_agents_model(gateway
             unknown = await client.post(path, json={"message": "m", "agent": "writter"})
             assert (unknown.status_code, unknown.json()["code"]) == (422, "unknown_agent")
             assert "did you mean 'writer'? known: default, writer, counter" in unknown.json()["detail"]
+
+
+async def test_a_task_that_brings_no_schema_gets_its_agents(gateway: RunningGateway, store: TaskStore):
+    async with gateway.client(ALICE) as client:
+        cases: list[tuple[dict[str, Any], dict[str, Any] | None]] = [
+            ({}, None),
+            ({"agent": "counter"}, {"type": "integer"}),
+            ({"agent": "counter", "output_schema": {"type": "array"}}, {"type": "array"}),
+        ]
+        for body, schema in cases:
+            assert (await store.get(await submitted(client, **body))).output_schema == schema
 
 
 async def test_before_a_worker_has_spoken_nothing_is_known_and_tasks_wait(gateway: RunningGateway):

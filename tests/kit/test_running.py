@@ -6,7 +6,7 @@ import pytest
 
 from longhaul_testing.client import Longhaul
 from longhaul_testing.errors import NotFinalError, NotStartedError
-from longhaul_testing.simulator import Simulator
+from longhaul_testing.simulated_model import Simulator
 from longhaul_testing.system import System
 
 

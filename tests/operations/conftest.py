@@ -55,7 +55,14 @@ class Copy:
         }
         for name in ("operations", "taskstore", "agent"):
             self.add(name)
-        for name in ("manage.py", "agents_config.py", "core_config.py", "requirements.lock", "pyproject.toml"):
+        for name in (
+            "manage.py",
+            "agents_config.py",
+            "core_config.py",
+            "requirements.lock",
+            "pyproject.toml",
+            "schema_rules.py",
+        ):
             shutil.copy(ROOT / name, folder / name)
         shutil.copytree(STAND_INS, folder, dirs_exist_ok=True)
         shutil.copy(ROOT / "gateway" / "auth.py", folder / "gateway" / "auth.py")  # `start` reads the keys with it

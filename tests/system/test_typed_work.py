@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+import schema_rules
 from agent import schema_check
 from agent.typed_output import OUTPUT_TOOL
 from core_config import ROOT, Settings
-from gateway import output_schema
 
 PAGE = (ROOT / "docs" / "typed-work.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```sh\n(curl .+?)```\n\n```json\n(.+?)```", PAGE, re.DOTALL)
@@ -40,14 +40,14 @@ def test_the_page_has_examples_of_both_ends_and_of_what_is_refused():
 
 def test_the_page_s_limits_are_the_codes():
     assert f"`MAX_INPUT_BYTES` ({Settings(_env_file=None).max_input_bytes:,})" in PAGE
-    assert f"{output_schema.LONGEST_BYTES:,} bytes as compact JSON, {output_schema.MOST_PARTS} schemas" in PAGE
+    assert f"{schema_rules.LONGEST_BYTES:,} bytes as compact JSON, {schema_rules.MOST_PARTS} schemas" in PAGE
     assert (
-        f"{output_schema.LONGEST_PATTERN} characters, tried on texts of up to {schema_check.LONGEST_MATCHED:,}" in PAGE
+        f"{schema_rules.LONGEST_PATTERN} characters, tried on texts of up to {schema_check.LONGEST_MATCHED:,}" in PAGE
     )
     assert f"{schema_check.MOST_STEPS:,} steps" in PAGE
     assert f"`{OUTPUT_TOOL}`" in PAGE
     refused = set(re.findall(r"`(\$?\w+)`", next(row for row in PAGE.splitlines() if "refused; the 422" in row)))
-    assert refused == set(output_schema.UNSUPPORTED)
+    assert refused == set(schema_rules.UNSUPPORTED)
 
 
 def test_a_wrong_answer_is_repaired_once_and_paid_on_the_record(system):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from longhaul_testing.alone import Alone
-from longhaul_testing.simulator import Simulator
+from longhaul_testing.simulated_model import Simulator
 from longhaul_testing.task import Task
 
 from .provoke import provokes

@@ -70,12 +70,13 @@ async def test_the_environment_is_bare_and_what_env_names(started: Started, monk
     for name in ("DEEPSEEK_API_KEY", "OPENAI_API_KEY", "REDIS_URL", "LANGFUSE_SECRET_KEY", "SOMETHING_ELSE"):
         monkeypatch.setenv(name, "canary-5f1c9e")
     monkeypatch.setenv("WAREHOUSE_TOKEN", "tok-77aa12")
+    monkeypatch.setenv("HOME", "/home/of/the/worker")
     tools = await started(child=child(env={"TOKEN": "Bearer ${WAREHOUSE_TOKEN}", "MODE": "test"}))
     seen = json.loads(said(await call(tools, "child_environment")))
     assert "canary" not in json.dumps(seen)
     assert (seen["TOKEN"], seen["MODE"]) == ("Bearer tok-77aa12", "test")
     assert set(seen) <= {*mcp_stdio.PASSED_ON, "TOKEN", "MODE", "__CF_USER_TEXT_ENCODING"}  # macOS's own
-    assert seen["HOME"] == os.environ["HOME"]
+    assert seen["HOME"] == "/home/of/the/worker"
 
 
 async def test_a_variable_that_is_not_set_is_told() -> None:
