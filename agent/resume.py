@@ -43,7 +43,7 @@ async def invoke(
             raise AgentError(
                 ErrorCode.TOOL_OUTCOME_UNKNOWN,
                 "The agent cannot go on from what an earlier attempt left: it was changed since, or its state held "
-                f"objects of no class that it declares. To begin anew, it has a tool that may not run twice ({once[0]}).",
+                f"objects of no declared class. To begin anew, it has a tool that may not run twice ({once[0]}).",
             )
         await saver.adelete_thread(work.task_id)
     # Its values, not what is next, say whether there is something to go on from: next is empty in states that are.
