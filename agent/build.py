@@ -26,6 +26,7 @@ from agent.imports import failed, place_of
 from agent.messages import messages_of
 from agent.middleware import Middleware, middleware_of
 from agent.models import RegistryModel
+from agent.no_tools import NoTools
 from agent.resume import invoke
 from agent.specs import AgentSpec
 from agent.tool_edge import edged
@@ -77,17 +78,20 @@ class DescribedAgent:
         graph, schema = self._untyped, work.output_schema
         if schema is not None:
             graph = self._typed.get(self._built_from, schema, lambda: self._graph(TypedOutput(schema)))
-        state = await invoke(
-            graph, {"messages": messages_of(work)}, {**config, "recursion_limit": self._recursion_limit}, work
-        )
+        given = {"messages": messages_of(work)}
+        limited: RunnableConfig = {**config, "recursion_limit": self._recursion_limit}
+        state = await invoke(graph, given, limited, work, self.tools.values())
         return Answer(final_text(state["messages"][-1], work.model)) if schema is None else typed_answer(state)
 
     def _graph(self, typed: TypedOutput | None = None) -> Graph:
+        middleware = list(self._middleware)
+        if not self.tools and not any(getattr(one, "tools", ()) for one in middleware):
+            middleware.append(NoTools())  # create_agent makes no node then that would answer a call of a tool
         return create_agent(
             self.model,
             list(self.tools.values()),
             system_prompt=self._spec.config.prompt,
-            middleware=[*self._middleware, *([typed] if typed else [])],
+            middleware=[*middleware, *([typed] if typed else [])],
             response_format=typed.strategy() if typed else None,
         )
 
@@ -101,7 +105,7 @@ class GraphAgent:
         self._gives = list(graph.builder.schemas[graph.builder.output_schema])
 
     async def answer(self, work: AgentWork, config: RunnableConfig) -> Answer:
-        state = await invoke(self.graph, self._input(work), config, work)
+        state = await invoke(self.graph, self._input(work), config, work, self.tools.values())
         return await held_to(work.output_schema, answer_of_state(state, self._gives, work.model))
 
     def _input(self, work: AgentWork) -> dict[str, Any]:

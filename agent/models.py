@@ -62,6 +62,10 @@ class RegistryModel(ChatLiteLLM):
         sent, choice = as_sent(tools, tool_choice)
         return super().bind_tools(sent, choice, **kwargs)
 
+    def with_retry(self, **_: Any) -> "RegistryModel":
+        """Itself: the queue retries. LangChain's SummarizationMiddleware would make each call three times."""
+        return self
+
     async def _agenerate(
         self,
         messages: list[BaseMessage],

@@ -121,19 +121,22 @@ class AgentRunner:
         change.
         """
         chain = chain_of(model_key, self._registry, avoid)
-        made = (name, *chain)
+        made = (name, model_key, *chain)
         if made not in self._built:
             spec = self._specs.find(name)
-            model = self._model(chain[0])
-            self._built[made] = self._build(model, spec, self._those_with_keys(chain[1:]))
+            # the task's own may be one to avoid, but not when it is all that this worker has a key for
+            first, *others = self._usable(model_key, chain) or [self._model(model_key)]
+            self._built[made] = self._build(first, spec, others)
         return self._built[made]
 
-    def _those_with_keys(self, chain: Sequence[str]) -> list[RegistryModel]:
+    def _usable(self, own: str, chain: Sequence[str]) -> list[RegistryModel]:
         models = []
         for key in chain:
             try:
                 models.append(self._model(key))
             except AgentError as error:
+                if key == own:
+                    raise
                 logger.warning("The fallback %r cannot be used: %s", key, error.detail)
         return models
 

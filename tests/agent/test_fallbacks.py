@@ -194,3 +194,16 @@ def test_the_chain_is_the_models_own_list_and_no_fallbacks_of_fallbacks() -> Non
     assert chain_of("A", registry, ("A",)) == ["B"]
     assert chain_of("A", registry, ("A", "B")) == ["A", "B"]
     assert chain_of("unknown", registry, ()) == ["unknown"]
+
+
+async def test_a_fallback_without_its_key_is_no_way_round_a_model_to_avoid(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = MODEL_REGISTRY["B"].model_copy(update={"api_key_env": "KEY_OF_B"})
+    monkeypatch.setitem(MODEL_REGISTRY, "B", config)
+    assert await chain.run(avoid=("A",)) == "Done."
+    assert chain.asked == {"A": 0, "B": 0, "C": 1}
+    assert await chain.run(avoid=("A", "C")) == "Done."
+    assert chain.asked == {"A": 1, "B": 0, "C": 1}
+    with pytest.raises(AgentError, match="KEY_OF_B is not set"):
+        await chain.run("B")

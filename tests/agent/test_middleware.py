@@ -6,9 +6,10 @@ import pytest
 
 from agent.errors import AgentError
 from agent.middleware import _SHIPPED
+from agent.work import Turn
 from agents_config import MIDDLEWARE
 from tests.agent.conftest import Bench, OwnCode
-from tests.agent.scripted_provider import ScriptedProvider, completion
+from tests.agent.scripted_provider import Reply, ScriptedProvider, completion
 
 CALL = completion(calls=[("calculator", {"expression": "1+1"})])
 
@@ -110,3 +111,14 @@ async def test_middleware_of_one_s_own_that_raises_is_the_agent_s_failure(bench:
     with pytest.raises(AgentError) as caught:
         await bench.answer("mine")
     assert (caught.value.code, caught.value.detail) == ("agent_failed", "The agent's own code failed (ValueError).")
+
+
+async def test_summarization_asks_once_and_leaves_it_to_the_queue_to_ask_again(
+    bench: Bench, own_code: OwnCode, provider: ScriptedProvider
+) -> None:
+    own_code(agent("summarization", trigger=["messages", 2], keep=["messages", 1]))
+    provider.says(Reply(503, {"error": {"message": "no"}}))
+    history = (Turn(role="user", text="one"), Turn(role="assistant", text="two"))
+    with pytest.raises(AgentError, match="provider_unavailable"):
+        await bench.answer("mine", history=history)
+    assert len(provider.requests) == 1
