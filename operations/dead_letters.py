@@ -106,8 +106,8 @@ def lines_of(history: TaskHistory) -> Iterator[str]:
     yield f"Dead letter {letter.task_id}"
     yield f"  buried   {_buried(letter):%Y-%m-%d %H:%M:%S} UTC, {ago} ago; forgotten in {left}"
     yield f"  because  {letter.error_code}: {terminal.plain(letter.error or 'no reason was given', 2000)}"
-    charged = f"{letter.retries} failed in passing, {letter.crashes} took their worker down"
-    yield f"  tried    {letter.attempt} attempts; since it was last given new ones {charged}"
+    attempts = "1 attempt" if letter.attempt == 1 else f"{letter.attempt} attempts"
+    yield f"  tried    {attempts}; used of its budgets: retries {letter.retries}, crashes {letter.crashes}"
     yield f"  replay   python3 manage.py dead replay {letter.task_id}"
 
 

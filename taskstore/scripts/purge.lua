@@ -2,7 +2,7 @@
 -- ARGV: 2 id, 3 fence of the record that the operator saw
 -- Returns 'ok', also when nothing has this id: it may be a repeat
 --         | 'not_dead:{status}': it is no dead letter, or was replayed since and buried again
--- Event: none: its stream goes too
+-- It announces nothing: the stream goes too.
 local id, fence = ARGV[2], ARGV[3]
 local r = load(id)
 if not r then return 'ok' end

@@ -121,7 +121,8 @@ async def test_show_tells_why_it_was_buried_and_what_became_of_its_attempts(mana
     assert (code, err) == (0, "")
     assert "\x1b" not in out
     assert f"Dead letter {task_id(0)}\n  buried   " in out
-    assert "ago; forgotten in 7 d\n  because  worker_lost: why [1m0\n  tried    1 attempts" in out
+    assert "ago; forgotten in 7 d\n  because  worker_lost: why [1m0\n" in out
+    assert "  tried    1 attempt; used of its budgets: retries 0, crashes 0\n" in out
     assert f"python3 manage.py dead replay {task_id(0)}" in out
     assert "attempt 1 on w1: ran" in out
     _, out, _ = await manage("dead", "show", task_id(2), "--json")
