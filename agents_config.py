@@ -7,7 +7,6 @@ unavailable in the worker: agent/specs.py.
 
 import json
 import re
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final, Self, TypeVar
@@ -15,7 +14,7 @@ from typing import Annotated, Any, Final, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 import schema_rules
-from core_config import ROOT, ConfigurationError, Settings, line_of, load_registry, nearest, variable
+from core_config import ROOT, ConfigurationError, Settings, line_of, load_registry, nearest, read_toml, variable
 
 DEFAULT_AGENT: Final = "default"
 BUILTIN: Final = "builtin"
@@ -215,14 +214,7 @@ def load_agents(settings: Settings) -> AgentsFile:
     path = settings.agents_file
     if path is None:
         return AgentsFile(agents={DEFAULT_AGENT: _with_prompt(AgentConfig(**_BUILT_IN), ROOT)})
-    where = f"AGENTS_FILE {path}"
-    try:
-        text = path.read_text(encoding="utf-8")
-        document = tomllib.loads(text)
-    except OSError as error:
-        raise ConfigurationError(f"{where} cannot be read ({error.strerror}). Correct the path or unset it.") from None
-    except ValueError as error:  # bad TOML (which says its line) or bad UTF-8
-        raise ConfigurationError(f"{where} is not valid TOML: {error}.") from None
+    text, document = read_toml(f"AGENTS_FILE {path}", path)
     return _File(path, text, document).read(settings)
 
 

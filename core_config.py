@@ -320,16 +320,21 @@ def load_registry(settings: Settings | None = None) -> dict[str, ModelConfig]:
     return registry
 
 
-def _read_models_file(path: Path, shipped: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
-    """Each table is a model: `[name]`, then fields of ModelConfig. A shipped model's other fields stay."""
-    where = f"MODELS_FILE {path}"
+def read_toml(where: str, path: Path) -> tuple[str, dict[str, Any]]:
+    """The file as text and as what it says. `where` begins the message of the ConfigurationError that it may raise."""
     try:
         text = path.read_text(encoding="utf-8")
-        tables = tomllib.loads(text)
+        return text, tomllib.loads(text)
     except OSError as error:
         raise ConfigurationError(f"{where} cannot be read ({error.strerror}). Correct the path or unset it.") from None
     except ValueError as error:  # bad TOML (which says its line) or bad UTF-8
         raise ConfigurationError(f"{where} is not valid TOML: {error}.") from None
+
+
+def _read_models_file(path: Path, shipped: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
+    """Each table is a model: `[name]`, then fields of ModelConfig. A shipped model's other fields stay."""
+    where = f"MODELS_FILE {path}"
+    text, tables = read_toml(where, path)
     models: dict[str, ModelConfig] = {}
     for name, fields in tables.items():
         if not isinstance(fields, dict):
