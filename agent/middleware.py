@@ -21,7 +21,6 @@ from agent.imports import imported
 from agents_config import MiddlewareConfig
 
 Middleware = AgentMiddleware[Any, Any, Any]
-Factory = Callable[[BaseChatModel], Middleware]
 
 
 def _context_editing(_: BaseChatModel, **options: Any) -> Middleware:

@@ -13,7 +13,7 @@ from agent.mcp_tools import McpTools, McpUnavailableError
 from agent.own_tools import as_tool
 from agent.tools import calculator, database, fetch, get_time, search
 from agent.typed_output import OUTPUT_TOOL
-from agents_config import BUILTIN, BUILTIN_TOOLS, AgentConfig, AgentsFile, load_agents, mcp_reference
+from agents_config import BUILTIN, BUILTIN_TOOLS, AgentConfig, AgentsFile, mcp_reference
 from core_config import Settings
 
 
@@ -104,8 +104,3 @@ def builtin_tools(settings: Settings) -> Mapping[str, list[StructuredTool]]:
     if (file := database_file(settings)) is not None:
         tools["database"] = database.build(file, settings)
     return tools
-
-
-def spec_of(name: str, settings: Settings) -> AgentSpec:
-    """The agent called `name`, on its own and without MCP servers. Raises as `Specs.find` and load_agents do."""
-    return Specs(load_agents(settings), settings).find(name)

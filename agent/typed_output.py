@@ -27,8 +27,6 @@ from agent.run_context import current_run
 from agent.schema_check import check
 from agent.work import Answer
 
-__all__ = ["OUTPUT_TOOL", "RecentGraphs", "TypedOutput", "as_sent", "checked", "json_text", "typed_answer"]
-
 OUTPUT_TOOL = "final_answer"
 """No tool of an agent's may have this name."""
 VALUE = "value"
@@ -70,22 +68,6 @@ class _Judged:
     wrong: str | None = None
     text: str = ""
     told: Sequence[AnyMessage] = ()
-
-
-async def checked(answer: Answer, schema: Mapping[str, Any] | None) -> Answer:
-    """The answer of an agent that is code, held to a task's schema: its data, else its text read as JSON.
-
-    Raises AgentError: there is no repair, as such code is not asked twice.
-    """
-    if schema is None:
-        return answer
-    wrong = "the answer is text and no JSON"
-    for data in [answer.data] if answer.data is not None else _values_in(answer.text):
-        fault = await asyncio.to_thread(check, data, schema)
-        if fault is None:
-            return Answer(json_text(data), data)
-        wrong = fault
-    raise _invalid(wrong, answer.text)
 
 
 Graph = TypeVar("Graph")

@@ -10,7 +10,9 @@ import pytest
 from agent.meter import Meter
 from agent.run_context import StepEvent, StepListener
 from agent.runner import AgentRunner
+from agent.specs import AgentSpec, Specs
 from agent.work import AgentWork, Answer, Turn
+from agents_config import load_agents
 from core_config import MODEL_REGISTRY, SIMULATOR, ModelConfig, Settings
 from tests.agent.scripted_provider import ScriptedProvider, scripted_provider
 
@@ -135,3 +137,8 @@ def point_at(provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch) -> Poi
             monkeypatch.setenv(changed.api_key_env, f"sk-test-{changed.api_key_env.lower()}-1f2e3d4c5b6a")
 
     return point
+
+
+def spec_of(name: str, settings: Settings) -> AgentSpec:
+    """The agent called `name`, on its own and without MCP servers. Raises as `Specs.find` and load_agents do."""
+    return Specs(load_agents(settings), settings).find(name)

@@ -13,7 +13,6 @@ from agent.database_file import database_file
 from agent.meter import Meter
 from agent.read_only_sqlite import query
 from agent.runner import AgentRunner
-from agent.specs import spec_of
 from agent.tools import database
 from agent.tools.database import MAX_ANSWER_CHARS
 from agent.tools.sample.__main__ import FILE, build
@@ -21,7 +20,7 @@ from agent.work import AgentWork
 from core_config import SIMULATOR, ConfigurationError, Settings
 from operations import configuration
 from operations.errors import CommandError
-from tests.agent.conftest import Bench
+from tests.agent.conftest import Bench, spec_of
 from tests.agent.scripted_provider import ScriptedProvider, completion
 from tests.simulator.server import running
 

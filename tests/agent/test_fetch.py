@@ -10,11 +10,11 @@ from langchain_core.tools import StructuredTool, ToolException
 from agent.meter import Meter
 from agent.page_text import page_text
 from agent.runner import AgentRunner
-from agent.specs import spec_of
 from agent.tools import fetch
 from agent.tools.fetch import MAX_TEXT_CHARS
 from agent.work import AgentWork
 from core_config import SIMULATOR, Settings
+from tests.agent.conftest import spec_of
 from tests.agent.web import Web, page, running_web
 from tests.simulator.server import running
 

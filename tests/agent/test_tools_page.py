@@ -4,10 +4,9 @@ import re
 
 from agent import read_only_query, read_only_sqlite, safe_http, tool_edge
 from agent.database_file import database_file
-from agent.specs import spec_of
 from agent.tools import database, fetch
 from core_config import ROOT, Settings
-from tests.agent.conftest import Bench, Install
+from tests.agent.conftest import Bench, Install, spec_of
 from tests.agent.scripted_provider import ScriptedProvider, completion
 
 PAGE = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8")
