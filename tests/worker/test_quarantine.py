@@ -137,7 +137,7 @@ async def test_a_quarantined_task_runs_alone_in_one_process_that_leaves_when_the
     monkeypatch.setenv("LEAVES_AFTER_S", "0.3")
     held, chat = new_task(f"hold {tmp_path}/go"), new_task("say hello", kind=Kind.INTERACTIVE)
     await in_quarantine(store, held, chat)
-    workers = [start_worker(), start_worker()]
+    workers = [start_worker(lease_seconds=5), start_worker(lease_seconds=5)]
     alone = await running(held, attempt=3)
     started = [pid for worker in workers for pid in re.findall(r"quarantine_started \S+ pid=(\d+)", worker.said())]
     ordinary = new_task("say hello")
@@ -169,7 +169,7 @@ async def test_a_task_in_quarantine_outlives_the_worker_that_attends_to_it(
 ) -> None:
     held = new_task(f"hold {tmp_path}/go")
     await in_quarantine(store, held)
-    worker = start_worker(drain_seconds=30)
+    worker = start_worker(drain_seconds=30, lease_seconds=5)
     await running(held, attempt=3)
     (pid,) = await children(worker)
     worker.signal(signal.SIGKILL)
@@ -192,7 +192,7 @@ async def test_a_worker_that_drains_takes_its_quarantine_worker_along(
 ) -> None:
     held = new_task(f"hold {tmp_path}/go")
     await in_quarantine(store, held)
-    worker = start_worker(drain_seconds=600)
+    worker = start_worker(drain_seconds=600, lease_seconds=5)
     await running(held, attempt=3)
     (pid,) = await children(worker)
     worker.signal(signal.SIGTERM)
