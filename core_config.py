@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     )
     drain_seconds: float = Field(25, ge=0, description="How long a stopping worker lets its running tasks finish.")
     max_retries: int = Field(3, ge=0, description="Retries of a task whose attempts fail in passing.")
-    max_crashes: int = Field(3, ge=1, description="Workers that a task may take down before it is a dead letter.")
+    max_crashes: int = Field(3, ge=1, description="Workers that may die with a task before it is a dead letter.")
     attempt_timeout_seconds: float = Field(
         120,
         gt=0,

@@ -121,7 +121,9 @@ class Keys:
         return f"{self.prefix}workers"
 
     def worker(self, worker_id: str) -> str:
-        """Hash: host, pid, version, slots, and the last claim's number and answer. 1 hour, refreshed by renew."""
+        """Hash: host, pid, version, slots, `quarantine` of a quarantine worker, and the last claim's number and answer.
+        1 hour, refreshed by renew.
+        """
         return f"{self.prefix}worker:{worker_id}"
 
     def attending(self) -> str:

@@ -23,12 +23,13 @@ async def ready(request: Request) -> Response:
 
 async def _checks(gateway: Gateway) -> dict[str, Check]:
     try:
-        workers = len((await gateway.store.overview()).workers)
+        found = (await gateway.store.overview()).workers
     except StoreUnavailable:
         return {
             "redis": Check(ok=False, detail="Redis does not answer; see REDIS_URL and the gateway's log."),
             "workers": Check(ok=False, detail="Unknown while Redis does not answer."),
         }
+    workers = sum(not worker.quarantine for worker in found)  # those take nothing that is submitted now
     alive = f"{workers} alive." if workers else "No worker is alive; `python -m worker` starts one."
     return {"redis": Check(ok=True, detail="Answers."), "workers": Check(ok=workers > 0, detail=alive)}
 

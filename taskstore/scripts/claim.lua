@@ -225,6 +225,10 @@ local function take(lane, id, vscore)
   local about, totals, ever = { 'worker', wid }, gates.held(r)
   local held = ever and gates.held_text(totals, call('HGET', task_key(id), 'held_from') or '') or ''
   if held ~= '' then about = { 'worker', wid, 'held', held } end
+  if lane.model == '' then
+    about[#about + 1] = 'alone'
+    about[#about + 1] = '1'
+  end
   event(id, r, 'status', about)
   if lane.model == '' then free[''] = free[''] - 1 end
   started(id, r, via)

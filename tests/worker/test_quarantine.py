@@ -145,7 +145,7 @@ async def test_a_quarantined_task_runs_alone_in_one_process_that_leaves_when_the
     assert alone.worker not in {worker.name for worker in workers}
     assert (await ended(ordinary)).worker in {worker.name for worker in workers}
     (about,) = [one for one in (await store.overview()).workers if one.id == alone.worker]
-    assert (about.slots, str(about.pid) in started) == (1, True)
+    assert (about.slots, about.quarantine, str(about.pid) in started) == (1, True, True)
     assert os.getpgid(about.pid) not in {os.getpgid(worker.pid) for worker in workers}
     if sys.platform == "linux":
         assert Path(f"/proc/{about.pid}/oom_score_adj").read_text().strip() == "500"
