@@ -267,7 +267,7 @@ end
 -- A quarantined task runs alone, in a process that some worker starts for it and that serves one such task after another.
 -- `attending` says how many of those stand by or are about to, so that no two workers start one for the same task. It
 -- is a hint, and forgets by itself: however many there are, QUARANTINE_SLOTS is what holds.
-local STARTING_MS, STANDING_BY_MS = 30000, 3000
+local STARTING_MS, STANDING_BY_MS = 60000, 3000
 local function stand_by(ms)
   call('ZADD', P .. 'attending', whole(now + ms), attendant)
   call('PEXPIRE', P .. 'attending', whole(STARTING_MS))

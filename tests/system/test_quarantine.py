@@ -1,4 +1,7 @@
-"""A task that ends the process it runs in, under `manage.py`: two workers are lost, then the task, and nothing else."""
+"""A task that ends the process it runs in, under `manage.py`: a worker is lost, then the task, and nothing else.
+
+MAX_CRASHES is 2, for each worker takes seconds to start: so the second run is the one that is alone.
+"""
 
 import re
 
@@ -15,8 +18,8 @@ async def agent(input, ctx):
 """
 
 
-def test_poison_costs_two_workers_at_most_and_its_neighbour_succeeds(tmp_path):
-    system = System(tmp_path, AGENTS_FILE="mine/agents.toml", WORKER_PROCESSES="1", DRAIN_SECONDS="5")
+def test_poison_costs_one_worker_and_its_neighbour_succeeds(tmp_path):
+    system = System(tmp_path, AGENTS_FILE="mine/agents.toml", MAX_CRASHES="2", DRAIN_SECONDS="5")
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "poison.py").write_text(POISON)
@@ -24,12 +27,12 @@ def test_poison_costs_two_workers_at_most_and_its_neighbour_succeeds(tmp_path):
     try:
         system.start()
         neighbour = system.submit("[[delay=3]] What is 6 * 7?")
-        task = system.ask("x", agent="poison")
+        task = system.final(system.submit("x", agent="poison"), within_s=300)
         assert (task["status"], task["error_code"]) == ("failed", "worker_lost"), task
-        assert system.final(neighbour)["status"] == "success"
+        assert system.final(neighbour, within_s=300)["status"] == "success"
         status = system.status()
         (worker,) = [process for process in status["processes"] if process["role"] == "worker"]
-        assert worker["restarts"] == 2
+        assert worker["restarts"] == 1
         logs = system.manage("logs", "-n", "1000").stdout
         alone = {int(pid) for pid in re.findall(r"quarantine_started \S+ pid=(\d+)", logs)}
         assert alone, logs

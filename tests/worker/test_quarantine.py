@@ -114,10 +114,10 @@ async def test_poison_tasks_are_buried_and_their_neighbours_succeed(
     async def known_as_poison() -> bool:
         return all([(await store.get(task.task_id)).crashes >= 2 for task in bad])
 
-    await eventually(known_as_poison, within_s=120)
+    await eventually(known_as_poison, within_s=180)
     (tmp_path / "go").touch()
     for task in bad:
-        record = await ended(task, within_s=120)
+        record = await ended(task, within_s=180)
         assert (record.status, record.error_code, record.crashes) == ("failed", "worker_lost", 3)
     records = [await ended(task) for task in good]
     assert [record.status for record in records] == ["success"] * len(good)
