@@ -127,7 +127,7 @@ class Keys:
         return f"{self.prefix}worker:{worker_id}"
 
     def attending(self) -> str:
-        """Sorted set: worker id by when to forget it, ms: its quarantine worker stands by or is being started. A minute."""
+        """Sorted set: worker id by when to forget it, ms: its quarantine worker stands by or is being started. 60 s."""
         return f"{self.prefix}attending"
 
     def agents(self) -> str:
