@@ -19,10 +19,11 @@ from arq.connections import ArqRedis
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
-from core_config import Settings
+from core_config import ConfigurationError, Settings
 from monitoring.logs import Redactor, secrets_of
 from taskstore.claims import Claim, Claimed, ModelRules, Settlement
 from taskstore.connection import connect, connection_pool
+from taskstore.durability import look
 from taskstore.errors import StoreUnavailable
 from taskstore.records import Kind, WorkerInfo
 from taskstore.store import TaskStore
@@ -113,6 +114,7 @@ class Engine(Worker):
 
     async def main(self) -> None:
         await self._until_redis_answers()
+        await self._refuse_eviction()
         if self._prepare is not None:
             await announce(self.store, self._worker.id, self._prepare, self._redact, self._outage)
         await self._keeper.start()
@@ -134,6 +136,20 @@ class Engine(Worker):
                 await asyncio.sleep(AGAIN_AFTER_S)
             else:
                 return
+
+    async def _refuse_eviction(self) -> None:
+        """Logs what this Redis promises. Raises ConfigurationError when it would throw tasks away."""
+        while True:
+            try:
+                redis = await look(self._redis)
+            except (RedisError, OSError) as error:
+                self._outage.goes_on(error, "starting")
+                await asyncio.sleep(AGAIN_AFTER_S)
+                continue
+            if redis.refusal:
+                raise ConfigurationError(f"The Redis of REDIS_URL {redis.refusal}")
+            log.info("redis", extra={"version": redis.version, "durability": redis.promise})
+            return
 
     async def close(self) -> None:
         """Stops the roles in order: nothing is claimed, then nothing runs, then nothing renews."""
@@ -179,6 +195,7 @@ class Engine(Worker):
             log.exception("claim_failed")
             self._look_again_s = AGAIN_AFTER_S
             return
+        self._outage.has_room()
         self._claim_number += 1
         for claim in claimed.tasks:
             self._begin(claim)
