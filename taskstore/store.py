@@ -15,7 +15,16 @@ from core_config import Settings
 
 from .agents import NOBODY_HAS_IT, flat_of, reports_of
 from .claims import Claimed, ModelRules, QuarantinePart, Settlement
-from .errors import AgentUnavailable, IdempotencyConflict, NotDead, QueueFull, StoreError, TaskNotFound, WrongStatus
+from .errors import (
+    AgentUnavailable,
+    IdempotencyConflict,
+    NotDead,
+    QueueFull,
+    StorageFull,
+    StoreError,
+    TaskNotFound,
+    WrongStatus,
+)
 from .events import TaskHistory, event_of, held_of, moment
 from .keys import Keys
 from .listing import MOST_LOOKED_AT, Cursor, TaskFilter, TaskPage, bound_ms, page_of
@@ -56,8 +65,8 @@ class TaskStore:
     # -- the gateway's
 
     async def submit(self, task: NewTask) -> Submitted:
-        """Writes, indexes and announces the task. Raises QueueFull, AgentUnavailable or IdempotencyConflict, and then
-        wrote nothing.
+        """Writes, indexes and announces the task. Raises QueueFull, StorageFull, AgentUnavailable or
+        IdempotencyConflict, and then wrote nothing.
         """
         fields = {
             "v": RECORD_VERSION,
@@ -97,6 +106,8 @@ class TaskStore:
                 created_at=datetime.fromtimestamp(int(created_at) / 1000, UTC),
                 created=word == "created",
             )
+        if word == "full":
+            raise StorageFull("nine tenths of Redis's memory are taken: the rest is for what was let in")
         if word == "queue_full":
             raise QueueFull(self._settings.queue_max_depth)
         if word == "agent_unavailable":

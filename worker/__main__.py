@@ -87,7 +87,11 @@ def main() -> int:
         prepare=runner.prepare,
         on_shutdown=close,
     )
-    engine.run()
+    try:
+        engine.run()
+    except ConfigurationError as error:
+        sys.stderr.write(f"The configuration does not work: {error}\n")
+        return EXIT_CONFIGURATION
     return 0
 
 

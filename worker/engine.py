@@ -34,8 +34,9 @@ from .bell import Bell
 from .cancels import Cancels
 from .executor import Executor
 from .keeper import Keeper
-from .outage import Outage, until_redis_answers
+from .outage import Outage
 from .reaper import Reaper
+from .redis_at_start import until_usable
 from .steps import Redact, StepLog
 from .writer import Writer
 
@@ -116,7 +117,7 @@ class Engine(Worker):
     # -- the process
 
     async def main(self) -> None:
-        await until_redis_answers(self._redis, self._outage)
+        await until_usable(self._redis, self._outage)
         await self._make_ready()
         await self._keeper.start()
         for role in (self._writer, *self._roles):
@@ -175,6 +176,7 @@ class Engine(Worker):
             log.exception("claim_failed")
             self._look_again_s = AGAIN_AFTER_S
             return
+        self._outage.has_room()
         self._claim_number += 1
         for claim in claimed.tasks:
             self._begin(claim)

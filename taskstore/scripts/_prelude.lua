@@ -10,6 +10,11 @@ local now = clock_parts[1] * 1000 + math.floor(clock_parts[2] / 1000)
 
 local function whole(number) return string.format('%.0f', number) end
 
+-- A full Redis (maxmemory, noeviction) refuses a script at its first write, if that may take memory, and never later: no
+-- verb is stopped half-way. Verbs that end, keep or free what was let in begin with a write that takes none, and so are
+-- never refused: what they may add is bounded by what runs.
+local function also_when_full() call('HDEL', P .. 'swept', 'full') end
+
 local gates = {}  -- what _gates.lua defines
 
 local FINAL = { success = true, failed = true, cancelled = true }

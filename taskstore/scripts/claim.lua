@@ -118,6 +118,9 @@ if call('HGET', worker, 'claim_no') == number then
   return { 'ok', next_due(), '0', tasks, '0' }
 end
 
+-- A full Redis starts nothing new: it refuses this write, and so the whole claim. What runs already has the room there is.
+call('HSET', worker, 'claim_no', number, 'claim_ids', '[]')
+
 for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'scheduled', '-inf', whole(now), 'LIMIT', 0, 100)) do
   call('ZREM', P .. 'scheduled', id)
   local r = load(id)
@@ -329,7 +332,7 @@ end
 if dropped > 0 and #tasks < total then more = true end
 if moved >= MOST_ASIDE then more = true end
 
-call('HSET', worker, 'claim_no', number, 'claim_ids', cjson.encode(taken))
+call('HSET', worker, 'claim_ids', cjson.encode(taken))
 call('PEXPIRE', worker, 3600000)
 -- Only renew says that a worker lives on. Were a claim to say it too, the tasks of a busy worker that died would look like
 -- lost claims when their leases end, and a task that kills its workers would never be charged.
