@@ -13,6 +13,7 @@ import httpx
 import orjson
 
 from tests.chaos import marker
+from tests.chaos.http_clients import HttpClients
 from tests.chaos.journals import ClientLog, Errand, Told
 from tests.chaos.system import System
 
@@ -35,7 +36,7 @@ class Clients:
         self, system: System, urls: Sequence[str], log: ClientLog, *, agent: str, seed: int, tasks: int, at_once: int
     ) -> None:
         self.told: dict[str, Told] = {}
-        self._system, self._urls, self._log = system, urls, log
+        self._system, self._log = system, log
         self._agent, self._seed = agent, seed
         self._dice = random.Random(f"clients {seed}")
         self._waiting: deque[Told] = deque(self._plan(tasks))
@@ -43,9 +44,7 @@ class Clients:
         self._clients: set[asyncio.Task[None]] = set()
         self._at_once = at_once
         self._turn = count()
-        self._http = httpx.AsyncClient(
-            trust_env=False, timeout=_TIMEOUT_S, limits=httpx.Limits(max_connections=None, keepalive_expiry=30)
-        )
+        self._http = [HttpClients(url, timeout_s=_TIMEOUT_S) for url in urls]
 
     @property
     def left(self) -> int:
@@ -96,7 +95,8 @@ class Clients:
         await asyncio.gather(*(look(told) for told in self.told.values() if told.is_acknowledged))
 
     async def close(self) -> None:
-        await self._http.aclose()
+        for clients in self._http:
+            await clients.close()
 
     # -- one task
 
@@ -191,9 +191,8 @@ class Clients:
 
     async def _call(self, method: str, path: str, **more: object) -> httpx.Response | None:
         """One try, at the next gateway; None when there was no answer."""
-        url = self._urls[next(self._turn) % len(self._urls)]
-        with suppress(httpx.TransportError):
-            return await self._http.request(method, url + path, **more)  # type: ignore[arg-type]  # content and headers
+        with suppress(httpx.TransportError), self._http[next(self._turn) % len(self._http)].one() as client:
+            return await client.request(method, path, **more)  # type: ignore[arg-type]  # content and headers
         return None
 
 

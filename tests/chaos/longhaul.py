@@ -25,7 +25,6 @@ class Longhaul:
     ready_path = "/ready"
     unknown_outcome = "tool_outcome_unknown"
     dead_letter = "worker_lost"
-    deadline_code = "deadline_exceeded"
 
     def gateway(self, place: Place) -> Start:
         return Start(environment=self._environment(place), module="gateway")

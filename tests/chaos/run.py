@@ -16,6 +16,7 @@ from tests.chaos.journals import ClientLog, Evidence, Strike, save
 from tests.chaos.model_server import ModelServer
 from tests.chaos.processes import Deployment, NotStartedError, Size
 from tests.chaos.schedule import Fault, Schedule
+from tests.chaos.stalls import Stalls
 from tests.chaos.system import System
 from tests.chaos.verdict import Verdict, judge
 from tests.chaos.witness import Line, Reader
@@ -25,7 +26,7 @@ OURS: Final = ("plain", "real")
 IN_MODEL, IN_TOOL = 5, 1
 """How many tasks must be in a model call and in a tool when a fault strikes."""
 _WAIT_FOR_WORK_S: Final = 10.0
-_LOOK_S: Final = 0.05
+_LOOK_S: Final = 0.1
 _SETTLE_S: Final = 180.0
 """After the faults, until when every task must be final."""
 _FORGOTTEN_S: Final = 10.0
@@ -84,9 +85,11 @@ class _Run:
 
     async def all(self) -> tuple[Evidence, Verdict]:
         began = time.monotonic()
+        stalls = Stalls()
         self._auditor.start()
         clients = asyncio.create_task(self._clients.run())
         saying = asyncio.create_task(self._say_how_far())
+        looking = asyncio.create_task(stalls.look())
         try:
             await self._strike_while(clients)
             await self._faults.healed()
@@ -96,12 +99,13 @@ class _Run:
             await self._auditor.stop()
             await self._collect()
         finally:
-            for task in (clients, saying):
+            for task in (clients, saying, looking):
                 task.cancel()
-            await asyncio.gather(clients, saying, return_exceptions=True)
+            await asyncio.gather(clients, saying, looking, return_exceptions=True)
             await self._clients.close()
             await self._models.close()
             self._log.close()
+        self._evidence.stalls = stalls.seen
         self._evidence.seconds = time.monotonic() - began
         save(self._evidence, self._deployment.folder)
         size = self._options.size
@@ -136,7 +140,7 @@ class _Run:
         """Tasks in a model call and in a tool, as soon as there are enough, or when it took too long."""
         until = time.monotonic() + _WAIT_FOR_WORK_S
         while True:
-            in_model, in_tool = await self._models.in_calls(), self._tools()
+            in_model, in_tool = await self._models.in_calls(IN_MODEL), self._tools()
             enough = in_model >= IN_MODEL and in_tool >= self._tools_wanted()
             if enough or time.monotonic() > until:
                 return in_model, in_tool
