@@ -94,6 +94,6 @@ class Longhaul:
 async def _store(redis_url: str) -> AsyncIterator[TaskStore]:
     redis = connect(redis_url)
     try:
-        yield TaskStore(redis, Settings(_env_file=None, redis_url=redis_url))  # type: ignore[call-arg]  # pydantic-settings' own
+        yield TaskStore(redis, Settings(_env_file=None, redis_url=redis_url))
     finally:
         await redis.aclose()

@@ -41,6 +41,13 @@ WRONGS: Final = (
 )
 """Every one of these must be 0."""
 
+OF_STEPS: Final = (
+    "non-idempotent tools run twice",
+    "finished model calls repeated",
+    "model calls repeated without a fault",
+)
+"""Those that need to know which step a call belongs to."""
+
 
 @dataclass(slots=True)
 class Verdict:
@@ -48,6 +55,8 @@ class Verdict:
     """By name, each with what shows it."""
     counted: dict[str, int] = field(default_factory=dict)
     """What happened and is right."""
+    unchecked: tuple[str, ...] = ()
+    """Wrongs that could not be looked for."""
     in_flight: int = 0
     enough: bool = True
     """Whether so much was in flight when faults struck that this was a run at all."""
@@ -57,9 +66,13 @@ class Verdict:
         return self.enough and not any(self.wrongs.values())
 
 
-def judge(evidence: Evidence, system: System, *, max_crashes: int, lease_s: float, floor: int) -> Verdict:
-    """`floor`: the least that must have been in flight, over all strikes, for the run to count."""
-    return _Judge(evidence, system, max_crashes, lease_s).verdict(floor)
+def judge(
+    evidence: Evidence, system: System, *, max_crashes: int, lease_s: float, floor: int, knows_steps: bool = True
+) -> Verdict:
+    """`floor`: the least that must have been in flight, over all strikes, for the run to count. `knows_steps`: whether
+    the agent's calls say which step they belong to, and its tools bear witness; if not, those are not judged.
+    """
+    return _Judge(evidence, system, max_crashes, lease_s).verdict(floor, knows_steps=knows_steps)
 
 
 class _Judge:
@@ -69,11 +82,16 @@ class _Judge:
         self._found = Verdict()
         self._count: Counter[str] = Counter()
 
-    def verdict(self, floor: int) -> Verdict:
+    def verdict(self, floor: int, *, knows_steps: bool) -> Verdict:
         for told in self._seen.told.values():
             self._judge_task(told)
-        self._judge_tools()
-        self._judge_calls()
+        self._count["model calls"] = len(self._seen.calls)
+        self._count["model calls that name no task"] = self._seen.unmarked_calls
+        if knows_steps:
+            self._judge_tools()
+            self._judge_calls()
+        else:
+            self._found.unchecked = OF_STEPS
         self._judge_final_events()
         for finding in self._seen.findings:
             self._wrong("audit findings", finding)
@@ -173,8 +191,6 @@ class _Judge:
         by_task: dict[str, list[Call]] = defaultdict(list)
         for call in self._seen.calls:
             by_task[call.key].append(call)
-        self._count["model calls"] = len(self._seen.calls)
-        self._count["model calls that name no task"] = self._seen.unmarked_calls
         for key, calls in by_task.items():
             self._judge_calls_of(key, calls)
 
