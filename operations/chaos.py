@@ -58,8 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.agent not in OURS:
         environment = {**_users_own(arguments.agent), _OWN_AGENT: "1"}
         print(
-            f"{arguments.agent!r} is no agent of the kit's: what its tools do and which step a model call belongs to is "
-            "not known here, so that is not checked. No task of it ends its process or hangs on purpose.",
+            f"{arguments.agent!r} is no agent of the kit's: what its tools do and which step a model call belongs to "
+            "is not known here, so that is not checked. No task of it ends its process or hangs on purpose.",
             flush=True,
         )
     elif arguments.message is not None:
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     options |= {name: value for name, value in (("keep", arguments.keep), ("message", arguments.message)) if value}
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     code = _in_a_session_of_its_own([sys.executable, "-m", "tests.chaos", *words], environment)
-    again = " ".join(f"--{name} {value!r}" for name, value in options.items() if name not in {"keep"})
+    again = " ".join(f"--{name} {value!r}" for name, value in options.items() if name != "keep")
     print(f"\nThe same faults again: manage.py chaos {again}")
     return code
 
