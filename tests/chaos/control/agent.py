@@ -21,11 +21,11 @@ async def plan(state: State) -> State:
     key = mark[0]
     if marker.POISON in state["message"]:
         die(key)
-    return {"key": key, "said": await ask(key, 1)}
+    return {"key": key, "said": await ask(state["message"], key, 1)}
 
 
 async def draft(state: State) -> State:
-    return {"said": await ask(state["key"], 2)}
+    return {"said": await ask(state["message"], state["key"], 2)}
 
 
 async def record(state: State) -> State:

@@ -1,6 +1,7 @@
 """`python -m tests.chaos.control.gateway`: takes a message, enqueues a job, answers what the job's record says."""
 
 import os
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ class Body(BaseModel):
     """Other fields are ignored, as pydantic does unless it is told otherwise."""
 
     message: str
+    deadline_s: float | None = None
 
 
 @asynccontextmanager
@@ -44,7 +46,8 @@ async def submit(body: Body, redis: Pool, idempotency_key: Annotated[str | None,
     task_id = uuid.uuid4().hex if idempotency_key is None else uuid.uuid5(uuid.NAMESPACE_URL, idempotency_key).hex
     # first the record: the job could else have begun before there is one
     await records.create(redis, task_id)
-    await redis.enqueue_job("run_agent_task", task_id, body.message, _job_id=task_id)
+    deadline_at = None if body.deadline_s is None else time.time() + body.deadline_s
+    await redis.enqueue_job("run_agent_task", task_id, body.message, deadline_at, _job_id=task_id)
     return {"task_id": task_id, "status": "pending"}
 
 

@@ -12,16 +12,16 @@ def key(task_id: str) -> str:
     return f"task:{task_id}"
 
 
-async def create(redis: "Redis[bytes]", task_id: str) -> None:
+async def create(redis: Redis, task_id: str) -> None:
     """A submit that comes again finds the record there and leaves it."""
     await redis.set(key(task_id), json.dumps({"task_id": task_id, "status": "pending"}), ex=KEPT_S, nx=True)
 
 
-async def save(redis: "Redis[bytes]", task_id: str, status: str, **fields: Any) -> None:
+async def save(redis: Redis, task_id: str, status: str, **fields: Any) -> None:
     await redis.set(key(task_id), json.dumps({"task_id": task_id, "status": status, **fields}), ex=KEPT_S)
 
 
-async def read(redis: "Redis[bytes]", task_id: str) -> dict[str, Any] | None:
+async def read(redis: Redis, task_id: str) -> dict[str, Any] | None:
     text = await redis.get(key(task_id))
     record: dict[str, Any] | None = None if text is None else json.loads(text)
     return record

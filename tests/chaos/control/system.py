@@ -13,10 +13,9 @@ class StockArq:
     name: Final = "stock arq"
     preload: tuple[str, ...] = ("arq", "fastapi", "uvicorn", "tests.chaos.agent", "tests.chaos.control.agent")
     ready_path: Final = "/health"
-    # it has no codes: a failed task is a failed task
-    unknown_outcome: Final = ""
+    unknown_outcome: Final = ""  # it knows none, and no dead letters
     dead_letter: Final = ""
-    deadline_code: Final = ""
+    deadline_code: Final = "deadline_exceeded"
 
     def gateway(self, place: Place) -> Start:
         return Start(
@@ -32,7 +31,8 @@ class StockArq:
 
     def read(self, body: bytes) -> Seen:
         try:
-            return Seen(json.loads(body)["status"])
+            record = json.loads(body)
+            return Seen(record["status"], record.get("error_code"))
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"no record of a task: {body[:200]!r}") from None
 

@@ -1,6 +1,8 @@
 """`python -m tests.chaos.control.worker`: arq's own worker with one function and the settings of arq's own pages."""
 
+import asyncio
 import os
+import time
 from typing import Any
 
 from arq import Retry, run_worker
@@ -13,14 +15,18 @@ from tests.chaos.control.connection import redis_settings
 JOB_TIMEOUT_S = 20
 """As short as three model calls of 6 s and a tool allow: arq holds a killed worker's job for 10 s longer than this."""
 MOST_WAIT_S = 5
+DEADLINE = "deadline_exceeded"
 
 
-async def run_agent_task(ctx: dict[str, Any], task_id: str, message: str) -> None:
+async def run_agent_task(ctx: dict[str, Any], task_id: str, message: str, deadline_at: float | None) -> None:
     redis = ctx["redis"]
     await records.save(redis, task_id, "running")
     try:
-        ended = await graph.ainvoke({"message": message})
+        async with asyncio.timeout(None if deadline_at is None else max(0.0, deadline_at - time.time())):
+            ended = await graph.ainvoke({"message": message})
         await records.save(redis, task_id, "success", result=ended["output"])
+    except TimeoutError as error:
+        await records.save(redis, task_id, "failed", error=str(error), error_code=DEADLINE)
     except ModelError as error:  # may pass: arq runs the job again, as its page on retries shows
         if ctx["job_try"] < WorkerSettings.max_tries:
             await records.save(redis, task_id, "pending")
