@@ -33,7 +33,8 @@ async def record(state: State) -> State:
 
 
 async def answer(state: State) -> State:
-    return {"output": f"{state['said']}; {await ask(state['key'], 3)}"}
+    said = await ask(state["message"], state["key"], 3)
+    return {"output": f"{state['said']}; {said}"}
 
 
 graph = (
