@@ -1,12 +1,12 @@
 """A Redis that takes what it is sent and whose answers never come: a connection that is half open."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
-import redis
 
 from core_config import Settings
 from taskstore.store import TaskStore
@@ -22,8 +22,10 @@ BODY = {"message": "once"}
 
 @pytest.fixture
 async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
-    address: Any = redis.ConnectionPool.from_url(settings.redis_address).connection_kwargs
-    between = Proxy(address["port"])
+    assert settings.redis_url is not None
+    port = urlsplit(settings.redis_url).port
+    assert port is not None
+    between = Proxy(port)
     await between.start()
     yield between
     await between.stop()
@@ -45,7 +47,7 @@ async def test_a_call_is_refused_in_time_and_the_next_is_served_when_redis_answe
     async with start_gateway(redis_url=through(proxy)).client() as client:
         task_id = await submitted(client)
         proxy.half_open("both")
-        async with asyncio.timeout(15):  # of time-outs that are 3 s each
+        async with asyncio.timeout(30):  # of time-outs that are 3 s each
             for answer in await asyncio.gather(
                 client.get(f"/task/{task_id}"), client.post("/task", json=BODY), client.post(f"/task/{task_id}/cancel")
             ):
@@ -75,8 +77,8 @@ async def test_a_gateway_killed_between_the_write_and_its_answer_leaves_one_task
 
         await until(written)
         killed.process.kill()
-        with pytest.raises(httpx.TransportError):
-            await call
+        with contextlib.suppress(httpx.TransportError):
+            assert (await call).status_code == 503  # on a machine so slow that it gave up before it was killed
     async with start_gateway().client() as client:
         again = [await client.post("/task", json=BODY, headers=KEY) for _ in range(2)]
     assert [answer.status_code for answer in again] == [200, 200]
