@@ -1,4 +1,4 @@
-"""Longhaul without its supervisor: a Redis, a gateway, a simulator and workers as single processes, with shipped settings."""
+"""Longhaul without its supervisor: Redis, gateway, simulator and workers as single processes, with shipped settings."""
 
 import os
 import subprocess

@@ -47,7 +47,8 @@ class Running:
     def __init__(self, url: str, redis_url: str, folder: Path, prefix: str = "lh:") -> None:
         self.url = url
         self.http = httpx.Client(base_url=url, trust_env=False, timeout=60)
-        self.redis = redis.Redis.from_url(redis_url, decode_responses=True)
+        # redis-py types every answer as one that may have to be awaited
+        self.redis: Any = redis.Redis.from_url(redis_url, decode_responses=True)
         self.keys = Keys(prefix)
         self.folder = folder
         self._settings = Settings(redis_url=redis_url, key_prefix=prefix)
@@ -86,7 +87,8 @@ class Running:
     # -- witnesses
 
     def record(self, task: str) -> dict[str, str]:
-        return self.redis.hgetall(self.keys.task(task))
+        found: dict[str, str] = self.redis.hgetall(self.keys.task(task))
+        return found
 
     def ends(self, task: str) -> list[str]:
         """The final statuses that the task's stream tells of; one is right."""

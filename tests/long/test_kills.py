@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def test_tasks_of_a_killed_worker_run_again(loops, tmp_path, report):
             busy = keep_busy(seen, tmp_path, number, workers) if loops == "busy" else []
             held, victim, killed_at = one_kill(seen, tmp_path, number, dice)
             workers = [worker for worker in workers if worker.pid != victim]
-            until(lambda held=held, victim=victim: run_again(seen, held, victim), "the victim's tasks run again")
+            until(partial(run_again, seen, held, victim), "the victim's tasks run again")
             workers.append(deployment.start_worker())
             (tmp_path / f"go{number}").touch()
             seen.wait_final([*held, *busy])

@@ -1,7 +1,8 @@
 """An agent that a task's input tells what to do, and that writes down when it begins and ends: a witness of its own.
 
-Input: `journal`, a file; and `until`, a file that it waits for, or `seconds`. `busy` keeps its event loop busy meanwhile, so many
-seconds at a time; `stall` first blocks the loop for so many seconds. A line of the journal is one write: no kill cuts it.
+Input: `journal`, a file; and `until`, a file that it waits for, or `seconds`. `busy` keeps its event loop busy
+meanwhile, so many seconds at a time; `stall` first blocks the loop for so many. A line of the journal is one write: no
+kill cuts it.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from typing import Any
 
 async def run(given: dict[str, Any], ctx: Any) -> str:
     _write(given, ctx, "begin")
-    time.sleep(given.get("stall", 0))  # noqa: ASYNC251  the fault that is asked for
+    time.sleep(given.get("stall", 0))  # the fault that is asked for
     until = time.monotonic() + given.get("seconds", float("inf"))
     while time.monotonic() < until and not Path(given.get("until", "/nonexistent")).exists():
         if busy := given.get("busy"):
