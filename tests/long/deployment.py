@@ -68,7 +68,7 @@ class Deployment:
 
     def at_work(self, *workers: "subprocess.Popen[bytes]") -> None:
         pids = {worker.pid for worker in workers}
-        until(lambda: pids <= set(self.seen.workers()), "the workers are at work")
+        until(lambda: pids <= self.seen.workers(), "the workers are at work", within_s=600)
 
     def said(self, name: str) -> str:
         """The log of `gateway` or of all workers together."""

@@ -1,4 +1,4 @@
-"""A client process that sends the same submit on many connections at once. Run as a program: it is told by lines of JSON on
+"""A client process that sends the same submit on many connections at once. Run as a program: lines of JSON tell it so on
 its standard input, `{"key", "body", "times"}`, and answers each with `{"answers": [[status, task id], ...]}`.
 
     python -m tests.long.flood HOST PORT CONNECTIONS

@@ -109,11 +109,10 @@ class Running:
             running[line.pid] += 1 if line.what == "begin" else -1
         return running
 
-    def workers(self) -> dict[int, str]:
-        """Names of the workers that the store has heard of in the last two seconds, by process id."""
-        seconds, _ = self.redis.time()
-        names = self.redis.zrangebyscore(self.keys.workers(), (seconds - 2) * 1000, "+inf")
-        return {int(self.redis.hget(self.keys.worker(name), "pid") or 0): name for name in names}
+    def workers(self) -> set[int]:
+        """Process ids of all workers that the store has ever heard of."""
+        names = self.redis.zrange(self.keys.workers(), 0, -1)
+        return {int(self.redis.hget(self.keys.worker(name), "pid") or 0) for name in names}
 
     def audit(self) -> list[str]:
         async def look() -> list[str]:
