@@ -25,11 +25,12 @@ LEASE_S = 5
 class Stumbling:
     """The system, and what the tests ask of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **of_redis: str) -> None:
+        """`of_redis`: what stands in the environment of Redis alone."""
         self.folder = folder
         (folder / "redis").mkdir()
         (folder / "models.toml").write_text(MODELS)
-        self.redis = StumblingRedis(folder / "redis")
+        self.redis = StumblingRedis(folder / "redis", **of_redis)
         self.redis.start()
         self.proxy = ProxyThread(self.redis.port)
         port = free_port()

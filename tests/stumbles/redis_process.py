@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import resource
 import signal
 import subprocess
@@ -26,8 +27,9 @@ SLOW_COMMANDS = 100_000
 
 
 class StumblingRedis(RedisServer):
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environment: str) -> None:
         super().__init__(folder)
+        self._environment = {**os.environ, **environment}
         self.client: redis.Redis = redis.Redis.from_url(self.url, decode_responses=True, socket_timeout=10)
 
     def launch(self, *options: str) -> None:
@@ -35,11 +37,19 @@ class StumblingRedis(RedisServer):
         command = [str(find_server()), *server_arguments(self.port, self.folder), *options]
         with (self.folder / "redis.log").open("ab") as log:
             # the signal of a file that reaches its limit stays ignored, as Python ignores it: the write fails instead
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, restore_signals=False)
+            self.process = subprocess.Popen(
+                command, env=self._environment, stdout=log, stderr=log, restore_signals=False
+            )
 
     def start(self, *options: str) -> None:
         self.launch("--auto-aof-rewrite-percentage", "0", *options)
         until(self.answers, "the tests' Redis answers")
+
+    def lose_power(self, length: int, *options: str) -> None:
+        """Kills it, and starts it on as much of its append-only file as was on the disk."""
+        self.kill()
+        os.truncate(self.append_only_file, length)
+        self.start(*options)
 
     def write_much(self) -> None:
         """Commands for it to load, of little consequence."""
