@@ -41,6 +41,8 @@ class TaskEvent:
     kind: str | None = None
     """Of a token: `text` or `reasoning`."""
     text: str | None = None
+    lost: int = 0
+    """Of a token: how many characters of what the model said are missing before it."""
 
     @property
     def is_final(self) -> bool:
@@ -89,6 +91,7 @@ def event_from(entry_id: str, fields: Mapping[str, str]) -> TaskEvent:
         number=None if number is None else int(number),
         kind=fields.get("kind"),
         text=fields.get("text"),
+        lost=int(fields.get("lost", "0")),
     )
 
 
