@@ -36,11 +36,15 @@ class Row:
     query: str = ""
     admin: bool = False
     """Only admins may: to all others every id is one refusal."""
+    endless: bool = False
+    """Its 200 goes on while the task does: only its beginning is read."""
 
 
 ROWS = {
     "POST /task": Row({"json": {"message": "m"}}),
     "GET /task/{task_id}": Row(query="?wait=0.05"),
+    "GET /task/{task_id}/events": Row(endless=True),
+    "POST /task/{task_id}/watch-token": Row(),
     "POST /task/{task_id}/cancel": Row(),
     "POST /task/{task_id}/replay": Row({"json": {"model": "Simulator"}}, admin=True),
     "GET /tasks": Row(),
@@ -150,7 +154,11 @@ FORGOTTEN = {"by Redis": forgotten_by_redis, "by the sweep": forgotten_by_the_sw
 
 def ask(client: httpx.Client, name: str, task_id: str = "") -> httpx.Response:
     method, path = name.split(" ")
-    return client.request(method, path.replace("{task_id}", task_id) + ROWS[name].query, **ROWS[name].options)
+    row = ROWS[name]
+    with client.stream(method, path.replace("{task_id}", task_id) + row.query, **row.options) as answer:
+        if not (row.endless and answer.status_code == 200):
+            answer.read()
+        return answer
 
 
 def alike(answer: httpx.Response) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
