@@ -15,7 +15,16 @@ from core_config import Settings
 
 from .agents import NOBODY_HAS_IT, flat_of, reports_of
 from .claims import Claimed, ModelRules, Settlement
-from .errors import AgentUnavailable, IdempotencyConflict, NotDead, QueueFull, StoreError, TaskNotFound, WrongStatus
+from .errors import (
+    AgentUnavailable,
+    IdempotencyConflict,
+    NotDead,
+    QueueFull,
+    SessionBusy,
+    StoreError,
+    TaskNotFound,
+    WrongStatus,
+)
 from .events import TaskHistory, event_of, held_of, moment
 from .keys import Keys
 from .listing import MOST_LOOKED_AT, Cursor, TaskFilter, TaskPage, bound_ms, page_of
@@ -32,6 +41,7 @@ from .records import (
     json_text,
 )
 from .scripts import Scripts
+from .sessions import Sessions
 from .states import Status
 from .steps import StepBatch
 from .unpack import SEPARATOR, claim_of, paused_of, record_of, usage_rows
@@ -53,11 +63,15 @@ class TaskStore:
         self._settings = settings
         self._scripts = Scripts(redis, settings)
 
+    @property
+    def sessions(self) -> Sessions:
+        return Sessions(self._scripts)
+
     # -- the gateway's
 
     async def submit(self, task: NewTask) -> Submitted:
-        """Writes, indexes and announces the task. Raises QueueFull, AgentUnavailable or IdempotencyConflict, and then
-        wrote nothing.
+        """Writes, indexes and announces the task. Raises QueueFull, AgentUnavailable, SessionBusy or
+        IdempotencyConflict, and then wrote nothing.
         """
         fields = {
             "v": RECORD_VERSION,
@@ -87,7 +101,7 @@ class TaskStore:
         flat = [str(part) for pair in fields.items() for part in pair]
         idempotency = "" if task.idempotency_key is None else self.keys.idempotency(task.caller, task.idempotency_key)
         word, *rest = await self._scripts.run(
-            "submit", task.task_id, task.run_at_ms, task.deadline_ms, idempotency, task.body_sha256, *flat
+            "submit", task.task_id, task.run_at_ms, task.deadline_ms, idempotency, task.body_sha256, task.on_busy, *flat
         )
         if word in {"created", "exists"}:
             task_id, status, created_at = rest
@@ -99,6 +113,8 @@ class TaskStore:
             )
         if word == "queue_full":
             raise QueueFull(self._settings.queue_max_depth)
+        if word == "session_busy":
+            raise SessionBusy(rest[0])
         if word == "agent_unavailable":
             raise AgentUnavailable(task.agent, rest[0] or NOBODY_HAS_IT)
         if word == "idempotency_conflict":
