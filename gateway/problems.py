@@ -23,6 +23,7 @@ from taskstore.errors import (
     SessionNotFound,
     StorageFull,
     StoreError,
+    StoreLoading,
     StoreUnavailable,
     TaskNotFound,
     WrongStatus,
@@ -182,6 +183,12 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem(
                 "storage_full",
                 "The task store takes no more writes. Nothing was written; try later.",
+                headers={"Retry-After": str(error.retry_after_s)},
+            )
+        case StoreLoading():
+            return Problem(
+                "store_unavailable",
+                "The task store has started again and is reading its data. Nothing was written; try again.",
                 headers={"Retry-After": str(error.retry_after_s)},
             )
         case StoreUnavailable():

@@ -1,7 +1,8 @@
 """What the store can refuse.
 
 StoreError
-+-- StoreUnavailable      Redis did not answer in time, or is loading: nothing is known of the write, ask again
++-- StoreUnavailable      Redis did not answer in time: nothing is known of the write, ask again
+|   +-- StoreLoading      Redis has started and reads its data: nothing was written
 |   +-- StorageFull       Redis takes no more writes (memory, disk): nothing was written
 +-- QueueFull             as many tasks wait as QUEUE_MAX_DEPTH allows: nothing was written
 +-- AgentUnavailable      no worker can run the task's agent: nothing was written
@@ -20,6 +21,10 @@ class StoreError(Exception):
 
 class StoreUnavailable(StoreError):  # noqa: N818  states of a store, not errors of a program
     retry_after_s = 1
+
+
+class StoreLoading(StoreUnavailable):
+    retry_after_s = 2
 
 
 class StorageFull(StoreUnavailable):

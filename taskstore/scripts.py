@@ -3,6 +3,7 @@
 Scripts are addressed by their content, so two versions of the code can run side by side on one Redis.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -24,7 +25,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from core_config import Settings
 
-from .errors import StorageFull, StoreUnavailable
+from .errors import StorageFull, StoreLoading, StoreUnavailable
 
 FOLDER = Path(__file__).parent / "scripts"
 VERBS = (
@@ -52,7 +53,7 @@ VERBS = (
 )
 SHARED = ("_prelude", "_gates", "_sessions")
 FULL = ("OOM", "MISCONF")
-AWAY = ("LOADING", "READONLY", "NOREPLICAS", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "NOAUTH")
+AWAY = ("READONLY", "NOREPLICAS", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "NOAUTH")
 
 
 @cache
@@ -123,9 +124,22 @@ def _translating() -> Iterator[None]:
 
 
 def _translated(error: RedisError) -> Exception:
-    words = str(error).split(" ", 1)
-    if isinstance(error, OutOfMemoryError) or words[0] in FULL:
+    code = code_of(str(error))
+    if isinstance(error, OutOfMemoryError) or code in FULL:
         return StorageFull(f"Redis takes no more writes: {error}")
-    if isinstance(error, BusyLoadingError | ReadOnlyError) or words[0] in AWAY:
+    if isinstance(error, BusyLoadingError) or code == "LOADING":
+        return StoreLoading(f"Redis is loading its data: {error}")
+    if isinstance(error, ReadOnlyError) or code in AWAY:
         return StoreUnavailable(f"Redis is not ready: {error}")
     return error
+
+
+_OF_A_SCRIPT = re.compile(r"(?:ERR )?Error running script .*?: -([A-Z]+) ")
+
+
+def code_of(said: str) -> str:
+    """The word that an error of Redis begins with. Before Redis 7 an error inside a script stood at the end of another:
+    `Error running script (call to f_5838…): @user_script:33: @user_script: 33: -OOM command not allowed …`
+    """
+    found = _OF_A_SCRIPT.match(said)
+    return found[1] if found else said.partition(" ")[0]

@@ -10,6 +10,11 @@ local now = clock_parts[1] * 1000 + math.floor(clock_parts[2] / 1000)
 
 local function whole(number) return string.format('%.0f', number) end
 
+-- A full Redis (maxmemory, noeviction) refuses a script at its first write, if that may take memory, and never later: no
+-- verb is stopped half-way. Verbs that end, keep or free what was let in begin with a write that takes none, and so are
+-- never refused: what they may add is bounded by what runs.
+local function also_when_full() call('HDEL', P .. 'swept', 'full') end
+
 local gates, sessions = {}, {}  -- what _gates.lua and _sessions.lua define
 
 local FINAL = { success = true, failed = true, cancelled = true }
@@ -115,12 +120,17 @@ local function ring_for_slot(r, at)
   gates.room(r.model)
 end
 
+-- A worker's death is charged to all that it ran, whoever brought it about. So the last run that MAX_CRASHES allows is
+-- always one in quarantine, where a task answers for nobody else; by its second crash it gets there anyhow.
+local QUARANTINE_FROM = math.max(1, math.min(2, policy.max_crashes - 1))
+local function quarantined(r) return r.crashes >= QUARANTINE_FROM end
+
 local function lane_of(r)
-  if r.crashes >= 2 then return 'quarantine' end
+  if quarantined(r) then return 'quarantine' end
   return r.model .. ':' .. r.kind
 end
 
-local function bell_of(r) return r.crashes >= 2 and 'b' or r.kind end
+local function bell_of(r) return quarantined(r) and 'b' or r.kind end
 
 local function leave(id, r)
   if r.at ~= '' then call('ZREM', P .. r.at, id) end

@@ -2,6 +2,7 @@
 -- ARGV: 2 id, 3 caller or '*'
 -- Returns 'ok:cancelled' | 'ok:running' (requested) | 'wrong_status:{status}' | 'not_found'
 -- Event: status cancelled, or cancel_requested; the id is also published to the channel `cancel`
+also_when_full()
 local id, caller = ARGV[2], ARGV[3]
 local r = load(id)
 if not r or (caller ~= '*' and caller ~= r.caller) then return 'not_found' end

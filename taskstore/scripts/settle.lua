@@ -66,6 +66,7 @@ end
 
 local STOPPED_BY_CANCEL = { retry = true, release = true, suspend = true }
 
+also_when_full()
 local words, i = {}, 2
 while i <= #ARGV do
   local id, fence, kind, fields = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], tonumber(ARGV[i + 4])

@@ -1,8 +1,8 @@
 -- submit: a new task into the record, the index and the stream, or nothing at all.
 -- ARGV: 2 id, 3 run_at ms or 0, 4 deadline ms from now or 0, 5 idempotency key's Redis key or '', 6 sha256 of the body,
 --       7 when another task has its session: enqueue | reject | interrupt, 8... the record's fields and values
--- Returns {'created'|'exists', id, status, created_at} | {'queue_full'} | {'idempotency_conflict'}
---         | {'session_busy', id of the task that has its session}
+-- Returns {'created'|'exists', id, status, created_at} | {'full'} (little memory is left) | {'queue_full'}
+--         | {'idempotency_conflict'} | {'session_busy', id of the task that has its session}
 --         | {'agent_unavailable', the workers' word on why, or '' when they do not have it}
 -- Event: status pending; of a task that it interrupts, status cancelled or cancel_requested
 local id, run_at, deadline, idem, body = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
@@ -25,6 +25,16 @@ if idem ~= '' then
     end
   end
 end
+
+-- The last tenth of the memory is for what was let in already: without it a queue that filled Redis could never run.
+local RESERVE = 0.1
+local function full()
+  local memory = redis.pcall('INFO', 'memory')
+  if type(memory) ~= 'string' then return false end  -- its user may not ask
+  local used, most = string.match(memory, '\nused_memory:(%d+)'), string.match(memory, '\nmaxmemory:(%d+)')
+  return used and most and tonumber(most) > 0 and tonumber(used) > (1 - RESERVE) * tonumber(most)
+end
+if full() then return { 'full' } end
 
 -- Before any worker has said which agents there are, a task waits for the one that will.
 local function agent_problem(agent)

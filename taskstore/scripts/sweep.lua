@@ -2,6 +2,7 @@
 -- ARGV: 2 id of a worker that is known to be dead, or '', 3 most of each kind
 -- Returns {'rescued', n, 'expired', n, 'forgotten', n, 'placed', n, 'granted', n}
 -- Event: status retrying, failed or cancelled
+also_when_full()
 local dead_worker, LIMIT = ARGV[2], tonumber(ARGV[3])
 local GAP_MS, OVERDUE_MS = 3000, 30000
 local counts = { rescued = 0, expired = 0, forgotten = 0, placed = 0, granted = 0 }
@@ -57,7 +58,6 @@ local function rescue_dead(wid)
   end
 end
 
--- Forgetting comes first: a full Redis refuses a script whose first write needs memory, and this is what gives it back.
 for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'gone', '-inf', whole(now), 'LIMIT', 0, LIMIT)) do
   local id, caller = string.match(member, '^(%S+) (.*)$')
   forget(id, { caller = caller })
