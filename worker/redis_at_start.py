@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable
+from typing import cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -20,8 +22,9 @@ async def until_usable(redis: Redis, outage: Outage) -> None:
     """Logs what this Redis promises. Raises ConfigurationError when it would throw tasks away."""
     while True:
         try:
+            await cast("Awaitable[object]", redis.ping())  # refused by one that still loads, whose INFO answers already
             found = await look(redis)
-        except (RedisError, OSError) as error:  # also a Redis that is still loading
+        except (RedisError, OSError) as error:
             outage.goes_on(error, "starting")
             await asyncio.sleep(LOOK_EVERY_S)
             continue
