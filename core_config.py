@@ -92,6 +92,10 @@ class Settings(BaseSettings):
     result_ttl_seconds: int = Field(3600, ge=1, description="How long a finished task can be read.")
     dead_ttl_seconds: int = Field(604_800, ge=1, description="How long a dead letter is kept for a replay.")
     session_ttl_seconds: int = Field(604_800, ge=1, description="How long a session lives after its last task.")
+    session_max_turns: int = Field(50, ge=1, description="Most turns that a session remembers.")
+    session_max_tokens: int = Field(
+        16_000, ge=0, description="Most tokens of a session's earlier turns that a run is given: docs/sessions.md."
+    )
     usage_ttl_days: int = Field(90, ge=1, description="Days that the daily totals of tokens and cost are kept.")
 
     active_model_key: str | None = Field(
