@@ -94,10 +94,8 @@ local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema' }
 local function answer_of(id, r, via)
   local body = call('HMGET', task_key(id), unpack(BODY))
   local left = r.deadline_at > 0 and r.deadline_at - now or -1
-  local history = {}
-  if r.session ~= '' then history = call('LRANGE', session_key(r) .. ':log', 0, -1) end
   return { id, whole(r.fence), whole(r.attempt), whole(r.crashes), whole(r.retries), r.caller, r.model, r.agent, r.kind,
-    body[1] or '', r.user_id, body[2] or '', body[3] or '{}', whole(left), history,
+    body[1] or '', r.user_id, body[2] or '', body[3] or '{}', whole(left), sessions.history(r),
     body[4] or '', body[5] or '', whole(call('EXISTS', steps_key(id))), avoided(id, r.model, via) }
 end
 
@@ -212,7 +210,7 @@ local function take(lane, id, vscore)
   local late = r.deadline_at > 0 and r.deadline_at <= now
   if late or r.cancel_at ~= '' then
     dropped = dropped + 1
-    if r.cancel_at ~= '' then return final(id, r, 'cancelled', CANCELLED) end
+    if r.cancel_at ~= '' then return final(id, r, 'cancelled', cancelled(r)) end
     return final(id, r, 'failed', EXPIRED)
   end
   leave(id, r)

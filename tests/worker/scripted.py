@@ -3,8 +3,9 @@
 Messages: `say TEXT`, `clock` (answers its monotonic clock, ns), `sleep SECONDS`, `hold PATH` (until the file exists),
 `block SECONDS` (the event loop itself), `swallow PATH` (a hold that ignores its cancellation), `raise NAME`,
 `beat PATH` (a dot every moment, for ever), `once PATH` (fails in passing the first time, then holds for ever), `spend
-PATH` (tokens, then says so with a file, and holds for ever), `surrogate`, `large BYTES`, `die HOW` (the process: by
-`exit`, a real `segfault`, or `killed` as the kernel does it when there is no memory left).
+PATH` (tokens, then says so with a file, and holds for ever), `surrogate`, `large BYTES`, `recall SECONDS WORD` (answers
+the last words of its session's earlier messages), `die HOW` (the process: by `exit`, a real `segfault`, or `killed` as
+the kernel does it when there is no memory left).
 It attends to quarantined tasks with processes of the same kind.
 With the flag `agents=JSON` it says of its agents what that says.
 With steps: `call CODE` (of its model, which fails so, or `answered`), `steps N` (of a model and tools in turn),
@@ -105,6 +106,9 @@ class ScriptedRunner:
         match verb:
             case "say":
                 return Answer(rest or work.task_id)
+            case "recall":
+                await asyncio.sleep(float(rest.split(" ")[0]))
+                return Answer(" ".join(turn.text.split(" ")[-1] for turn in work.history if turn.role == "user"))
             case "clock":
                 return Answer(str(time.monotonic_ns()))
             case "sleep":
