@@ -24,6 +24,7 @@ COMMANDS = (
     ("ask", "submit a question, wait for the answer and print it"),
     ("tasks", "list tasks, by status, user, session, model, time"),
     ("why", "where a task's time went, and what it cost"),
+    ("sessions", "conversations: list, show or delete what they remember"),
     ("dead", "dead letters: list, show, replay or purge them"),
     ("pause", "accept tasks of a model or an agent, but do not start them"),
     ("resume", "start them again; also ends a model's cooldown"),
