@@ -6,6 +6,7 @@ StoreError
 |   +-- StorageFull       Redis takes no more writes (memory, disk): nothing was written
 +-- QueueFull             as many tasks wait as QUEUE_MAX_DEPTH allows: nothing was written
 +-- AgentUnavailable      no worker can run the task's agent: nothing was written
++-- NeverDue              the task's time comes after its deadline: nothing was written
 +-- TaskNotFound          unknown, expired, or another caller's
 +-- WrongStatus           the task's status does not allow the verb
 |   +-- NotDead           it is no dead letter, or not the one that was seen: buried again since
@@ -41,6 +42,10 @@ class AgentUnavailable(StoreError):  # noqa: N818
         super().__init__(f"agent {agent!r} cannot be run: {problem}")
         self.agent = agent
         self.problem = problem
+
+
+class NeverDue(StoreError):  # noqa: N818
+    pass
 
 
 class TaskNotFound(StoreError):  # noqa: N818
