@@ -26,6 +26,7 @@ BODY_PROBLEMS = (
     "unauthorized",
     "forbidden_host",
     "idempotency_conflict",
+    "session_busy",
     "body_too_large",
     "unsupported_media_type",
     "invalid_json",
@@ -73,6 +74,7 @@ async def submit(
         kind=kind,
         user_id=body.user_id,
         session_id=body.session_id,
+        on_busy=body.on_busy_session,
         # everybody is the one local caller without keys, so user_id is all that tells people apart
         share=body.user_id if caller is LOCAL else None,
         idempotency_key=idempotency_key,
@@ -132,6 +134,9 @@ def _check_known(field: str, name: str, known: Iterable[str], code: str) -> None
 def _timing(body: TaskBody) -> dict[str, Any]:
     deadline_ms = 0 if body.deadline_s is None else max(1, round(body.deadline_s * 1000))
     run_at_ms = 0 if body.run_at is None else max(1, round(body.run_at.timestamp() * 1000))
+    if run_at_ms and body.on_busy_session != "enqueue":
+        text = "is decided when the task is submitted, and run_at comes later: such a task waits for its turn (enqueue)"
+        raise invalid([{"loc": ["body", "on_busy_session"], "msg": text, "type": "decided_before_run"}])
     return {
         "priority": body.priority,
         "run_at_ms": run_at_ms,

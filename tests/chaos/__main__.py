@@ -22,13 +22,14 @@ from typing import Final
 import uvloop
 
 from tests.chaos.journals import Evidence
+from tests.chaos.long import long
 from tests.chaos.processes import NotStartedError, Size
 from tests.chaos.run import OURS, Options, run
 from tests.chaos.system import System
-from tests.chaos.table import examples, strikes_table, table
+from tests.chaos.table import examples, page, strikes_table, table
 from tests.chaos.verdict import Verdict
 
-WRONG, NO_RUN, NOT_STARTED, INTERRUPTED = 1, 3, 4, 130
+WRONG, USAGE, NO_RUN, NOT_STARTED, INTERRUPTED = 1, 2, 3, 4, 130
 LONGHAUL: Final = "tests.chaos.longhaul:Longhaul"
 OWN_ENVIRONMENT: Final = "CHAOS_OWN_AGENT"
 """Set by `manage.py chaos` when the agent is the user's own: the environment is the user's, and is handed on."""
@@ -36,25 +37,32 @@ OWN_ENVIRONMENT: Final = "CHAOS_OWN_AGENT"
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    system = _system(arguments.system)
     try:
-        return once(system, _options(arguments), arguments.keep)
+        if arguments.long is not None:
+            return long(arguments.long)
+        return once(_system(arguments.system), _options(arguments), arguments.keep, arguments.table)
     except KeyboardInterrupt:
         print("chaos: interrupted; everything that was started has ended.", file=sys.stderr)
         return INTERRUPTED
 
 
-def once(system: System, options: Options, keep: Path | None) -> int:
+def once(system: System, options: Options, keep: Path | None, table_file: Path | None) -> int:
     """One run, in a folder of its own that goes when nothing was wrong, unless it is to be kept."""
     folder = keep or Path(tempfile.mkdtemp(prefix="longhaul-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        print(f"chaos: {folder} is not empty: it may hold another run's journals. Name a new one.", file=sys.stderr)
+        return USAGE
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             evidence, verdict = runner.run(run(system, options, folder))
     except NotStartedError as error:
         print(f"chaos: {error}", file=sys.stderr)
         return NOT_STARTED
-    report(title_of(system, options), evidence, verdict)
+    title = f"{system.name}, agent {options.agent}, seed {options.seed}"
+    report(title, evidence, verdict)
+    if table_file is not None:
+        table_file.write_text(page(title, evidence, verdict))
     if verdict.passed and keep is None:
         shutil.rmtree(folder)
     else:
@@ -66,10 +74,6 @@ def report(title: str, evidence: Evidence, verdict: Verdict) -> None:
     print(f"\n{strikes_table(evidence)}\n\n{table(title, evidence, verdict)}")
     if shown := examples(verdict):
         print(f"\n{shown}")
-
-
-def title_of(system: System, options: Options) -> str:
-    return f"{system.name}, agent {options.agent}, seed {options.seed}"
 
 
 def code_of(verdict: Verdict) -> int:
@@ -91,7 +95,9 @@ def _options(arguments: argparse.Namespace) -> Options:
         seed=arguments.seed,
         every_s=arguments.every,
         agent=arguments.agent,
+        words=arguments.message,
         at_once=arguments.at_once,
+        most_faults=arguments.faults,
         floor=arguments.floor,
         tool_s=arguments.tool_seconds,
         report_deaths=arguments.report_deaths,
@@ -114,7 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tasks", type=_count, default=chosen.tasks, help="good tasks to submit (%(default)s)")
     parser.add_argument("--seed", type=int, default=chosen.seed, help="the same seed, the same faults (%(default)s)")
     parser.add_argument("--every", type=_seconds, default=chosen.every_s, help="seconds between faults (%(default)s)")
+    parser.add_argument("--faults", type=_count, help="most faults (as long as there are tasks)")
     parser.add_argument("--agent", default=chosen.agent, help=f"{' or '.join(OURS)} (%(default)s)")
+    parser.add_argument("--message", default=chosen.words, help="what each task says (%(default)s)")
     parser.add_argument("--at-once", type=_count, default=chosen.at_once, help="tasks open at a time (%(default)s)")
     parser.add_argument(
         "--floor", type=int, default=chosen.floor, help="least in flight at all strikes together (%(default)s)"
@@ -128,6 +136,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--report-deaths", action="store_true", help="tell the store of a worker's death at once")
     parser.add_argument("--system", default=LONGHAUL, help="what to break (%(default)s)")
     parser.add_argument("--keep", type=Path, help="folder for journals and logs, which then stay")
+    parser.add_argument("--table", type=Path, help="file to write the table to, with date, machine and command")
+    parser.add_argument(
+        "--long", type=Path, metavar="FOLDER", help="the runs of docs/reliability.md, each table into FOLDER; resumes"
+    )
     return parser
 
 

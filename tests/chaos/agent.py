@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 
 from agent.context import TryAgainError, current_context
 from tests.chaos import marker, witness
+from tests.chaos.http_clients import HttpClients
 
 CALL_SECONDS: Final = 6.0
 """Longest model call, whatever drips in meanwhile."""
@@ -38,7 +39,8 @@ async def ask(given: str, key: str, step: int) -> str:
     }
     try:
         async with asyncio.timeout(CALL_SECONDS):
-            answer = await _client().post("/chat/completions", json=body)
+            with _clients().one() as client:
+                answer = await client.post("/chat/completions", json=body)
         answer.raise_for_status()
         if step == STREAMED_STEP:
             return _streamed(answer.text)
@@ -68,14 +70,9 @@ def _streamed(text: str) -> str:
 
 
 @cache
-def _client() -> httpx.AsyncClient:
-    """One for the process, whose event loop is one."""
-    return httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{os.environ['SIMULATOR_PORT']}/v1",
-        trust_env=False,
-        timeout=CALL_SECONDS,
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=100),
-    )
+def _clients() -> HttpClients:
+    """For the process, whose event loop is one."""
+    return HttpClients(f"http://127.0.0.1:{os.environ['SIMULATOR_PORT']}/v1", timeout_s=CALL_SECONDS)
 
 
 class State(TypedDict, total=False):

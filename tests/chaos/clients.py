@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Final
@@ -13,6 +13,7 @@ import httpx
 import orjson
 
 from tests.chaos import marker
+from tests.chaos.http_clients import HttpClients
 from tests.chaos.journals import ClientLog, Errand, Told
 from tests.chaos.system import System
 
@@ -20,10 +21,12 @@ _LOOK_AGAIN_S: Final = 0.2
 _WAIT_S: Final = 10
 _TIMEOUT_S: Final = 15.0
 _AT_ONCE: Final = 40
-_WORDS: Final = "Compute 6 * 7"
 _LATE_DEADLINE_S: Final = 8.0
 _DEADLINE_S: Final = 240.0
-_SHARES: Final = ((Errand.TWICE, 0.05), (Errand.CANCEL, 0.04), (Errand.LATE, 0.005))
+ERRANDS: Final = {Errand.TWICE: 0.05, Errand.CANCEL: 0.04, Errand.LATE: 0.005}
+"""Their shares; the other tasks are plain."""
+OWN_ERRANDS: Final = {Errand.TWICE: 0.05, Errand.CANCEL: 0.04}
+"""For an agent that may not pass on what its message says to the model."""
 _WITH_DEADLINE: Final = 0.2
 _CANCEL_WITHIN_S: Final = 2.0
 
@@ -32,20 +35,29 @@ class Clients:
     """`at_once` clients, each with one task at a time, until all `tasks` are done."""
 
     def __init__(
-        self, system: System, urls: Sequence[str], log: ClientLog, *, agent: str, seed: int, tasks: int, at_once: int
+        self,
+        system: System,
+        urls: Sequence[str],
+        log: ClientLog,
+        fields: Mapping[str, object],
+        *,
+        words: str,
+        seed: int,
+        tasks: int,
+        at_once: int,
+        errands: Mapping[Errand, float],
     ) -> None:
+        """`fields` are more of POST /task; `words` what each message says."""
         self.told: dict[str, Told] = {}
-        self._system, self._urls, self._log = system, urls, log
-        self._agent, self._seed = agent, seed
+        self._system, self._log = system, log
+        self._fields, self._words, self._seed, self._errands = fields, words, seed, errands
         self._dice = random.Random(f"clients {seed}")
         self._waiting: deque[Told] = deque(self._plan(tasks))
         self._poisons = count(1)
         self._clients: set[asyncio.Task[None]] = set()
         self._at_once = at_once
         self._turn = count()
-        self._http = httpx.AsyncClient(
-            trust_env=False, timeout=_TIMEOUT_S, limits=httpx.Limits(max_connections=None, keepalive_expiry=30)
-        )
+        self._http = [HttpClients(url, timeout_s=_TIMEOUT_S) for url in urls]
 
     @property
     def left(self) -> int:
@@ -96,7 +108,8 @@ class Clients:
         await asyncio.gather(*(look(told) for told in self.told.values() if told.is_acknowledged))
 
     async def close(self) -> None:
-        await self._http.aclose()
+        for clients in self._http:
+            await clients.close()
 
     # -- one task
 
@@ -104,7 +117,7 @@ class Clients:
         plan = []
         for number in range(1, tasks + 1):
             errand, dice = Errand.PLAIN, self._dice.random()
-            for other, share in _SHARES:
+            for other, share in self._errands.items():
                 if 0 <= dice < share:
                     errand = other
                 dice -= share
@@ -140,9 +153,9 @@ class Clients:
 
     async def _submit(self, told: Told) -> None:
         body: dict[str, object] = {
-            "message": _message(told),
-            "agent": self._system.agent_name(self._agent),
+            "message": self._message(told),
             "metadata": {"chaos": told.key},
+            **self._fields,
         }
         if told.deadline_s is not None:
             body["deadline_s"] = told.deadline_s
@@ -191,17 +204,15 @@ class Clients:
 
     async def _call(self, method: str, path: str, **more: object) -> httpx.Response | None:
         """One try, at the next gateway; None when there was no answer."""
-        url = self._urls[next(self._turn) % len(self._urls)]
-        with suppress(httpx.TransportError):
-            return await self._http.request(method, url + path, **more)  # type: ignore[arg-type]  # content and headers
+        with suppress(httpx.TransportError), self._http[next(self._turn) % len(self._http)].one() as client:
+            return await client.request(method, path, **more)  # type: ignore[arg-type]  # content and headers
         return None
 
-
-def _message(told: Told) -> str:
-    match told.errand:
-        case Errand.POISON:
-            return marker.message(told.key, marker.POISON)
-        case Errand.LATE:
-            return marker.message(told.key, f"{_WORDS} {marker.LATE}")
-        case _:
-            return marker.message(told.key, _WORDS)
+    def _message(self, told: Told) -> str:
+        match told.errand:
+            case Errand.POISON:
+                return marker.message(told.key, marker.POISON)
+            case Errand.LATE:
+                return marker.message(told.key, f"{self._words} {marker.LATE}")
+            case _:
+                return marker.message(told.key, self._words)

@@ -17,7 +17,7 @@ class Errand(StrEnum):
     """Submits it twice at once, with one idempotency key."""
     CANCEL = "cancel"
     LATE = "late"
-    """Its model never answers, and its deadline is soon: it must fail for that."""
+    """Its model never answers, and its deadline is soon: it must fail."""
     POISON = "poison"
     """It ends every process that runs it."""
 
@@ -103,6 +103,8 @@ class Evidence:
     skipped: int = 0
     """Faults that did not strike, for too little was in flight."""
     deaths: list[Death] = field(default_factory=list)
+    stalls: list[tuple[float, float]] = field(default_factory=list)
+    """When the machine stood still, from and until."""
     audits: int | None = 0
     """How often the store was audited; None if it has no audit."""
     findings: list[str] = field(default_factory=list)

@@ -25,7 +25,6 @@ class Longhaul:
     ready_path = "/ready"
     unknown_outcome = "tool_outcome_unknown"
     dead_letter = "worker_lost"
-    deadline_code = "deadline_exceeded"
 
     def gateway(self, place: Place) -> Start:
         return Start(environment=self._environment(place), module="gateway")
@@ -95,6 +94,6 @@ class Longhaul:
 async def _store(redis_url: str) -> AsyncIterator[TaskStore]:
     redis = connect(redis_url)
     try:
-        yield TaskStore(redis, Settings(_env_file=None, redis_url=redis_url))  # type: ignore[call-arg]  # pydantic-settings' own
+        yield TaskStore(redis, Settings(_env_file=None, redis_url=redis_url))
     finally:
         await redis.aclose()

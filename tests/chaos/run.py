@@ -8,24 +8,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from core_config import SIMULATOR
 from tests.chaos import agent
 from tests.chaos.audit import Auditor
-from tests.chaos.clients import Clients
+from tests.chaos.clients import ERRANDS, OWN_ERRANDS, Clients
 from tests.chaos.faults import Faults, Struck
 from tests.chaos.journals import ClientLog, Evidence, Strike, save
 from tests.chaos.model_server import ModelServer
 from tests.chaos.processes import Deployment, NotStartedError, Size
-from tests.chaos.schedule import Fault, Schedule
+from tests.chaos.schedule import Fault, Kind, Schedule
+from tests.chaos.stalls import Stalls
 from tests.chaos.system import System
 from tests.chaos.verdict import Verdict, judge
 from tests.chaos.witness import Line, Reader
 
 OURS: Final = ("plain", "real")
-"""Agents that bear witness, so that their tools and workers are known."""
 IN_MODEL, IN_TOOL = 5, 1
 """How many tasks must be in a model call and in a tool when a fault strikes."""
 _WAIT_FOR_WORK_S: Final = 10.0
-_LOOK_S: Final = 0.05
+_LOOK_S: Final = 0.1
 _SETTLE_S: Final = 180.0
 """After the faults, until when every task must be final."""
 _FORGOTTEN_S: Final = 10.0
@@ -39,8 +40,12 @@ class Options:
     seed: int = 1
     every_s: float = 3.0
     agent: str = "plain"
+    words: str = "Compute 6 * 7"
+    """What every task's message says, beside its mark."""
     at_once: int = 90
     """Tasks that clients have open at a time."""
+    most_faults: int | None = None
+    """After which nothing strikes any more; None for as long as there are tasks."""
     floor: int = 200
     """Least in flight at all strikes together."""
     tool_s: float = 0.3
@@ -48,6 +53,11 @@ class Options:
     report_deaths: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     """Of the user's own, for an agent of the user's own."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the agent bears witness, ends its process when it is told to, and passes on what its task says."""
+        return self.agent in OURS
 
 
 async def run(system: System, options: Options, folder: Path) -> tuple[Evidence, Verdict]:
@@ -69,10 +79,12 @@ class _Run:
             system,
             deployment.urls,
             self._log,
-            agent=options.agent,
+            {"agent": system.agent_name(options.agent), **({} if options.is_ours else {"model": SIMULATOR})},
+            words=options.words,
             seed=options.seed,
             tasks=options.tasks,
             at_once=options.at_once,
+            errands=ERRANDS if options.is_ours else OWN_ERRANDS,
         )
         self._models = ModelServer(deployment.simulator_url)
         self._faults = Faults(deployment, self._models, self._clients.poison)
@@ -84,9 +96,11 @@ class _Run:
 
     async def all(self) -> tuple[Evidence, Verdict]:
         began = time.monotonic()
+        stalls = Stalls()
         self._auditor.start()
         clients = asyncio.create_task(self._clients.run())
         saying = asyncio.create_task(self._say_how_far())
+        looking = asyncio.create_task(stalls.look())
         try:
             await self._strike_while(clients)
             await self._faults.healed()
@@ -96,12 +110,13 @@ class _Run:
             await self._auditor.stop()
             await self._collect()
         finally:
-            for task in (clients, saying):
+            for task in (clients, saying, looking):
                 task.cancel()
-            await asyncio.gather(clients, saying, return_exceptions=True)
+            await asyncio.gather(clients, saying, looking, return_exceptions=True)
             await self._clients.close()
             await self._models.close()
             self._log.close()
+        self._evidence.stalls = stalls.seen
         self._evidence.seconds = time.monotonic() - began
         save(self._evidence, self._deployment.folder)
         size = self._options.size
@@ -111,14 +126,15 @@ class _Run:
             max_crashes=size.max_crashes,
             lease_s=size.lease_s,
             floor=self._options.floor,
+            knows_steps=self._options.is_ours,
         )
         return self._evidence, verdict
 
     async def _strike_while(self, clients: "asyncio.Task[None]") -> None:
         """A fault every few seconds, until there is too little left to do to strike at."""
-        schedule = Schedule(self._options.seed)
+        schedule = Schedule(self._options.seed, without=() if self._options.is_ours else (Kind.POISON,))
         due = time.monotonic() + self._options.every_s
-        while not clients.done() and (self._clients.left or self._clients.open > self._options.at_once / 2):
+        while not clients.done() and self._has_work() and len(self._struck) != self._options.most_faults:
             if self._deployment.failure:
                 raise NotStartedError(f"{self._deployment.failure}\n{self._deployment.logs()}")
             await asyncio.sleep(max(0.0, min(due - time.monotonic(), _LOOK_S)))
@@ -132,18 +148,21 @@ class _Run:
                 self._struck.append((fault, await self._faults.strike(fault), in_model, in_tool))
             due = max(due + self._options.every_s, time.monotonic())
 
+    def _has_work(self) -> bool:
+        return self._clients.left > 0 or self._clients.open > self._options.at_once / 2
+
     async def _work(self) -> tuple[int, int]:
         """Tasks in a model call and in a tool, as soon as there are enough, or when it took too long."""
         until = time.monotonic() + _WAIT_FOR_WORK_S
         while True:
-            in_model, in_tool = await self._models.in_calls(), self._tools()
+            in_model, in_tool = await self._models.in_calls(IN_MODEL), self._tools()
             enough = in_model >= IN_MODEL and in_tool >= self._tools_wanted()
             if enough or time.monotonic() > until:
                 return in_model, in_tool
             await asyncio.sleep(_LOOK_S)
 
     def _tools_wanted(self) -> int:
-        return IN_TOOL if self._options.agent in OURS else 0
+        return IN_TOOL if self._options.is_ours else 0
 
     def _tools(self) -> int:
         for line in self._reader.new():

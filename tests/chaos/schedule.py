@@ -1,6 +1,7 @@
 """Which fault strikes when, what it strikes and for how long: all from the seed, so that a run can be repeated."""
 
 import random
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -65,7 +66,8 @@ class Fault:
 class Schedule:
     """Faults without end; the n-th of a seed is always the same one."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, without: Collection[Kind] = ()) -> None:
+        self._without = without
         self._dice = random.Random(f"faults {seed}")
         self._deck: list[Kind] = []
         self._dealt = 0
@@ -73,6 +75,7 @@ class Schedule:
     def next(self) -> Fault:
         if not self._deck:
             self._deck = [kind for kind, copies in DECK.items() for _ in range(copies)]
+            self._deck = [kind for kind in self._deck if kind not in self._without]
             self._dice.shuffle(self._deck)
         self._dealt += 1
         return Fault(self._dealt, self._deck.pop(), self._dice.random(), self._dice.random())

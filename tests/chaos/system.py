@@ -82,8 +82,6 @@ class System(Protocol):
     """The `Seen.code` of a task that ended because nobody knows what a tool did that may not run twice."""
     dead_letter: str
     """The `Seen.code` of a task whose crashes are used up."""
-    deadline_code: str
-    """The `Seen.code` of a task whose deadline passed."""
 
     def gateway(self, place: Place) -> Start: ...
 

@@ -1,8 +1,15 @@
 """The one table of a run, for a terminal and for docs/reliability.md: Markdown."""
 
+import os
+import platform
+import shlex
+import subprocess
+import sys
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Final
 
+from core_config import ROOT
 from tests.chaos.journals import Evidence
 from tests.chaos.verdict import Verdict
 
@@ -12,13 +19,23 @@ _EXAMPLES: Final = 5
 def table(title: str, evidence: Evidence, verdict: Verdict) -> str:
     rows = [("", title)]
     rows += [(name, str(count)) for name, count in _about(evidence, verdict)]
-    rows += [(f"**{name}**" if found else name, str(len(found))) for name, found in verdict.wrongs.items()]
+    for name, found in verdict.wrongs.items():
+        rows.append((f"**{name}**" if found else name, "not checked" if name in verdict.unchecked else str(len(found))))
     rows += [(name, str(count)) for name, count in sorted(verdict.counted.items())]
     rows.append(("verdict", _word(verdict)))
     width = max(len(name) for name, _ in rows)
     lines = [f"| {name.ljust(width)} | {value} |" for name, value in rows]
     lines.insert(1, f"|{'-' * (width + 2)}|---|")
     return "\n".join(lines)
+
+
+def page(title: str, evidence: Evidence, verdict: Verdict) -> str:
+    """The table with what says how to get it again, and the strikes."""
+    made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    command = shlex.join(["python", "-m", "tests.chaos", *sys.argv[1:]])
+    parts = [f"# {title}", f"{made}, commit {_commit()}\n\n    {command}", table(title, evidence, verdict)]
+    parts += [strikes_table(evidence), examples(verdict)]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def strikes_table(evidence: Evidence) -> str:
@@ -51,8 +68,14 @@ def _about(evidence: Evidence, verdict: Verdict) -> list[tuple[str, str]]:
         ("of them", ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))),
         ("faults that did not, for too little was in flight", str(evidence.skipped)),
         ("in flight when they struck, in all", str(verdict.in_flight)),
+        ("stalls of the machine, over a second", str(len(evidence.stalls))),
         ("audits of the store", "none" if evidence.audits is None else str(evidence.audits)),
     ]
+
+
+def _commit() -> str:
+    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    return asked.stdout.strip() or "unknown"
 
 
 def _word(verdict: Verdict) -> str:

@@ -36,10 +36,17 @@ WRONGS: Final = (
     "good submits refused",
     "tasks cancelled that nobody cancelled",
     "poison tasks that were no dead letters",
-    "late tasks that did not fail for their deadline",
+    "late tasks that did not fail",
     "processes that died by themselves",
 )
 """Every one of these must be 0."""
+
+OF_STEPS: Final = (
+    "non-idempotent tools run twice",
+    "finished model calls repeated",
+    "model calls repeated without a fault",
+)
+"""Those that need to know which step a call belongs to."""
 
 
 @dataclass(slots=True)
@@ -48,6 +55,8 @@ class Verdict:
     """By name, each with what shows it."""
     counted: dict[str, int] = field(default_factory=dict)
     """What happened and is right."""
+    unchecked: tuple[str, ...] = ()
+    """Wrongs that could not be looked for."""
     in_flight: int = 0
     enough: bool = True
     """Whether so much was in flight when faults struck that this was a run at all."""
@@ -57,9 +66,13 @@ class Verdict:
         return self.enough and not any(self.wrongs.values())
 
 
-def judge(evidence: Evidence, system: System, *, max_crashes: int, lease_s: float, floor: int) -> Verdict:
-    """`floor`: the least that must have been in flight, over all strikes, for the run to count."""
-    return _Judge(evidence, system, max_crashes, lease_s).verdict(floor)
+def judge(
+    evidence: Evidence, system: System, *, max_crashes: int, lease_s: float, floor: int, knows_steps: bool = True
+) -> Verdict:
+    """`floor`: the least that must have been in flight, over all strikes, for the run to count. `knows_steps`: whether
+    the agent's calls say which step they belong to, and its tools bear witness; if not, those are not judged.
+    """
+    return _Judge(evidence, system, max_crashes, lease_s).verdict(floor, knows_steps=knows_steps)
 
 
 class _Judge:
@@ -69,11 +82,16 @@ class _Judge:
         self._found = Verdict()
         self._count: Counter[str] = Counter()
 
-    def verdict(self, floor: int) -> Verdict:
+    def verdict(self, floor: int, *, knows_steps: bool) -> Verdict:
         for told in self._seen.told.values():
             self._judge_task(told)
-        self._judge_tools()
-        self._judge_calls()
+        self._count["model calls"] = len(self._seen.calls)
+        self._count["model calls that name no task"] = self._seen.unmarked_calls
+        if knows_steps:
+            self._judge_tools()
+            self._judge_calls()
+        else:
+            self._found.unchecked = OF_STEPS
         self._judge_final_events()
         for finding in self._seen.findings:
             self._wrong("audit findings", finding)
@@ -120,8 +138,8 @@ class _Judge:
                 self._wrong("poison tasks that were no dead letters", f"{name}: {seen}")
         elif told.errand is Errand.LATE:
             self._count["late tasks"] += 1
-            if (seen.status, seen.code) != ("failed", self._system.deadline_code):
-                self._wrong("late tasks that did not fail for their deadline", f"{name}: {seen}")
+            if seen.status != "failed":
+                self._wrong("late tasks that did not fail", f"{name}: {seen}")
         elif seen.status == "cancelled":
             if told.errand is not Errand.CANCEL:
                 self._wrong("tasks cancelled that nobody cancelled", name)
@@ -154,9 +172,11 @@ class _Judge:
         return ran <= {*ended, *stopped} and len(ended) + len(stopped) >= self._max_crashes
 
     def _struck(self, since: float, until: float) -> bool:
-        return any(
-            strike.at - BEFORE_S <= until and strike.until + self._lease_s >= since for strike in self._seen.strikes
-        ) or any(since - BEFORE_S <= death.at <= until for death in self._seen.deaths)
+        """Whether anything was done to anybody between the two, or so shortly before that it still worked."""
+        deaths = [(death.at, death.at) for death in self._seen.deaths]
+        faults = [(strike.at, strike.until + self._lease_s) for strike in self._seen.strikes]
+        stalls = [(began, ended + self._lease_s) for began, ended in self._seen.stalls]
+        return any(began - BEFORE_S <= until and ended >= since for began, ended in (*deaths, *faults, *stalls))
 
     # -- tools and calls
 
@@ -171,8 +191,6 @@ class _Judge:
         by_task: dict[str, list[Call]] = defaultdict(list)
         for call in self._seen.calls:
             by_task[call.key].append(call)
-        self._count["model calls"] = len(self._seen.calls)
-        self._count["model calls that name no task"] = self._seen.unmarked_calls
         for key, calls in by_task.items():
             self._judge_calls_of(key, calls)
 
