@@ -3,6 +3,8 @@
 A heartbeat on a busy loop starves, and its tasks run twice; one that never stops would keep the tasks of a hung worker
 for ever. So the thread renews only while the loop has moved within LOOP_STALL_SECONDS. And it tells the worker to end
 its runs when no renewal was accepted for a whole lease, by the monotonic clock: another worker may have them by then.
+Not so while Redis answers that it takes no writes, or is loading: then no other worker's claim is accepted either, and
+its first sweep afterwards gives every lease a full term.
 """
 
 import asyncio
@@ -14,7 +16,7 @@ from collections.abc import Callable
 
 from core_config import Settings
 from taskstore.connection import connect
-from taskstore.errors import StoreUnavailable
+from taskstore.errors import StorageFull, StoreLoading, StoreUnavailable
 from taskstore.records import WorkerInfo
 from taskstore.store import TaskStore
 
@@ -94,6 +96,12 @@ class Keeper(OwnThread):
         sent = time.monotonic()
         try:
             words = await store.renew(self._worker, held.items())
+        except (StorageFull, StoreLoading) as error:
+            # it answers that nobody can write: nobody has taken the tasks, and what they cost is not thrown away
+            self._outage.goes_on(error, "renewing")
+            for task_id, fence in held.items():
+                self._keep(task_id, fence, sent)
+            return
         except StoreUnavailable as error:
             self._outage.goes_on(error, "renewing")
             return
@@ -105,11 +113,14 @@ class Keeper(OwnThread):
             if word == "lost":
                 self._tell(task_id, fence, Stop.LOST)
                 continue
-            with self._lock:
-                if self._held.get(task_id, (0, 0.0))[0] == fence:
-                    self._held[task_id] = (fence, sent)
+            self._keep(task_id, fence, sent)
             if word == "cancel":
                 self._tell(task_id, fence, Stop.CANCEL)
+
+    def _keep(self, task_id: str, fence: int, since: float) -> None:
+        with self._lock:
+            if self._held.get(task_id, (0, 0.0))[0] == fence:
+                self._held[task_id] = (fence, since)
 
     def _fence_self(self) -> None:
         """Tasks whose last accepted renewal is a lease ago may be running elsewhere by now."""

@@ -134,7 +134,7 @@ async def test_sigterm_lets_tasks_finish(store, tmp_path, start_worker, ended, r
 
 @pytest.mark.parametrize("hurry", [False, True])
 async def test_sigterm_releases_the_rest_unspent_at_its_old_place(store, tmp_path, start_worker, ended, running, hurry):
-    worker = start_worker(drain_seconds=30 if hurry else 0.3, worker_concurrency=1)
+    worker = start_worker(drain_seconds=30 if hurry else 0.3, worker_concurrency=1, lease_seconds=5)
     task, later = new_task(f"hold {tmp_path}/go"), new_task()
     await store.submit(task)
     await running(task)
