@@ -16,6 +16,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from taskstore.records import OnBusy
 from taskstore.states import Status
 
 LONGEST_NAME = 200
@@ -79,6 +80,11 @@ class Sent(BaseModel):
 class Asked(Sent):
     session_id: Name | None = Field("default", description="Conversation; `default`, empty or null is none.")
     user_id: Name | None = Field(None, description="For whom; sessions and costs are kept apart by it.")
+    on_busy_session: OnBusy = Field(
+        "enqueue",
+        description="When another task has the session: `enqueue` waits for its turn, `reject` is a 409, `interrupt` "
+        "cancels that task and goes first.",
+    )
     model: Name | None = Field(
         None, description="Name from `GET /models`; unset, its agent's, and if that has none the active one."
     )
@@ -134,6 +140,19 @@ class WaitQuery(Sent):
     )
 
 
+class EventsQuery(Sent):
+    from_: str | None = Field(
+        None,
+        alias="from",
+        max_length=64,
+        description="As the header Last-Event-ID, for clients that cannot send it; the header is stronger.",
+    )
+    tokens: bool = Field(False, description="Whether to send what a model says as it says it.")
+    watch_token: str | None = Field(
+        None, max_length=64, description="From `POST /task/{task_id}/watch-token`, in place of an API key."
+    )
+
+
 class TaskAccepted(BaseModel):
     task_id: str
     status: str
@@ -143,6 +162,13 @@ class TaskAccepted(BaseModel):
 class CancelAnswer(BaseModel):
     task_id: str
     status: str = Field(description="`cancelled`, or `running`: it was asked to stop and does so shortly.")
+
+
+class WatchToken(BaseModel):
+    task_id: str
+    watch_token: str
+    expires_at: Stamp = Field(description="Until then it lets in; a stream that it opened goes on.")
+    path: str = Field(description="Of the events, token included: what an `EventSource` takes after the origin.")
 
 
 class ReplayAnswer(BaseModel):

@@ -22,18 +22,20 @@ from taskstore.store import TaskStore
 
 from .attempt import Stop
 from .outage import Outage
+from .role import OwnThread
 
 TICK_S = 0.25
 
 log = logging.getLogger(__name__)
 
 
-class Keeper:
+class Keeper(OwnThread):
     """`hold` and `drop` tasks from the event loop's thread; `on_stop(task id, fence, why)` is called there too."""
 
     def __init__(
         self, settings: Settings, worker: WorkerInfo, on_stop: Callable[[str, int, Stop], None], outage: Outage
     ) -> None:
+        super().__init__()
         self._settings = settings
         self._worker = worker
         self._on_stop = on_stop
@@ -42,27 +44,22 @@ class Keeper:
         self._held: dict[str, tuple[int, float]] = {}
         self._lock = threading.Lock()
         self._ticked = time.monotonic()
-        self._ending = threading.Event()
-        self._thread: threading.Thread | None = None
         self._ticker: asyncio.Task[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._agents_loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> None:
-        if self._thread is None:
-            self._loop = asyncio.get_running_loop()
+        if self._ticker is None:
+            self._agents_loop = asyncio.get_running_loop()
             self._ticker = asyncio.create_task(self._tick(), name="ticker")
-            self._thread = threading.Thread(target=lambda: asyncio.run(self._renew_for_ever()), name="keeper")
-            self._thread.daemon = True  # a thread that waits for Redis must not hold up an exit
-            self._thread.start()
+        await super().start()
 
     async def stop(self) -> None:
-        if self._thread is not None and self._ticker is not None:
-            self._ending.set()
-            await asyncio.to_thread(self._thread.join, 5)
+        await super().stop()
+        if self._ticker is not None:
             self._ticker.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._ticker
-            self._thread = None
+            self._ticker = None
 
     def hold(self, task_id: str, fence: int) -> None:
         """From now on the task's lease is renewed; its claim, just made, gave it the first."""
@@ -80,18 +77,14 @@ class Keeper:
             self._fence_self()
             await asyncio.sleep(TICK_S)
 
-    async def _renew_for_ever(self) -> None:
-        redis = connect(self._settings.redis_address)
-        store = TaskStore(redis, self._settings)
-        try:
-            while not self._ending.is_set():
+    async def _loop(self) -> None:
+        async with connect(self._settings.redis_address) as redis:
+            store = TaskStore(redis, self._settings)
+            while True:
                 began = time.monotonic()
                 await self._renew(store)
                 left_s = self._every_s - (time.monotonic() - began)
-                self._ending.wait(max(left_s, 0.01))
-        finally:
-            with contextlib.suppress(Exception):
-                await redis.aclose()
+                await asyncio.sleep(max(left_s, 0.01))
 
     async def _renew(self, store: TaskStore) -> None:
         stalled_s = time.monotonic() - self._ticked
@@ -142,5 +135,5 @@ class Keeper:
             self._on_stop(task_id, fence, Stop.LOST)
 
     def _tell(self, task_id: str, fence: int, why: Stop) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._on_stop, task_id, fence, why)
+        if self._agents_loop is not None and not self._agents_loop.is_closed():
+            self._agents_loop.call_soon_threadsafe(self._on_stop, task_id, fence, why)

@@ -25,7 +25,7 @@ local VERBS = {
     final(id, r, 'failed', data)
   end,
   cancelled = function(id, r, data)
-    for name, value in pairs(CANCELLED) do data[name] = value end
+    for name, value in pairs(cancelled(r)) do data[name] = value end
     final(id, r, 'cancelled', data)
   end,
   retry = function(id, r, data)
