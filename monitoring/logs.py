@@ -27,6 +27,7 @@ SHORTEST_SECRET = 6
 
 _KEY_PATTERNS = re.compile(
     r"\b(?:sk|pk|rk|ak|whsec|tvly)[-_][A-Za-z0-9_-]{8,}"  # keys of providers, of Langfuse, of our own callers
+    r"|\bwt_[0-9a-f]{1,12}_[A-Za-z0-9_-]{8,}"  # watch tokens
     r"|(?i:\b(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]{6,}"
     r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"  # user:password in an address
 )

@@ -127,16 +127,22 @@ class Keys:
         """Channel that nobody publishes to: it keeps a process's subscription open while it follows no task."""
         return f"{self.prefix}watch"
 
+    def watch_key(self) -> str:
+        """String: what watch tokens are signed with, hex. Made by the first gateway that needs it; stays."""
+        return f"{self.prefix}watch-key"
+
     def workers(self) -> str:
         """Sorted set: worker id by when it was last seen, ms. Swept after an hour."""
         return f"{self.prefix}workers"
 
     def worker(self, worker_id: str) -> str:
-        """Hash: host, pid, version, slots, and the last claim's number and answer. 1 hour, refreshed by renew."""
+        """Hash: host, pid, version, slots, `quarantine` of a quarantine worker, and the last claim's number and answer.
+        1 hour, refreshed by renew.
+        """
         return f"{self.prefix}worker:{worker_id}"
 
     def attending(self) -> str:
-        """Sorted set: worker id by when to forget it, ms: its quarantine worker stands by or is being started. 30 s."""
+        """Sorted set: worker id by when to forget it, ms: its quarantine worker stands by or is being started. 60 s."""
         return f"{self.prefix}attending"
 
     def agents(self) -> str:

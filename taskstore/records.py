@@ -244,6 +244,8 @@ class WorkerInfo:
     slots: int
     last_seen_ms: int
     """How long ago it was heard of, milliseconds."""
+    quarantine: bool = False
+    """It takes quarantined tasks only, and leaves when there are none."""
 
 
 @dataclass(frozen=True, slots=True)

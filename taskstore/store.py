@@ -209,7 +209,13 @@ class TaskStore:
         pairs = list(held)
         flat = [str(part) for pair in pairs for part in pair]
         described = orjson.dumps(
-            {"host": worker.host, "pid": worker.pid, "version": worker.version, "slots": worker.slots}
+            {
+                "host": worker.host,
+                "pid": worker.pid,
+                "version": worker.version,
+                "slots": worker.slots,
+                "quarantine": worker.quarantine,
+            }
         )
         words = await self._scripts.run("renew", worker.id, described, *flat)
         return {task_id: word for (task_id, _), word in zip(pairs, words, strict=True)}
@@ -265,8 +271,8 @@ class TaskStore:
             waiting,
             dead,
             [
-                WorkerInfo(worker_id, host, int(pid), version, int(slots), int(seen))
-                for worker_id, seen, host, pid, version, slots in workers
+                WorkerInfo(worker_id, host, int(pid), version, int(slots), int(seen), quarantine == "1")
+                for worker_id, seen, host, pid, version, slots, quarantine in workers
             ],
             reports_of(agents),
             [paused_of(what, int(ms)) for what, ms in paused],

@@ -37,6 +37,7 @@ from .keeper import Keeper
 from .outage import Outage
 from .reaper import Reaper
 from .redis_at_start import until_usable
+from .role import OwnThread, Role
 from .steps import Redact, StepLog
 from .writer import Writer
 
@@ -108,10 +109,10 @@ class Engine(Worker):
         self._attendant = Attendant(quarantine, worker.id, self.store, settings.drain_seconds, self._outage)
         keys = self.store.keys
         self._bells = {kind: Bell(self._listening, keys, kind, self._on_ring, self._outage) for kind in Kind}
-        self._roles = (
+        self._roles: tuple[Role | OwnThread, ...] = (
             *self._bells.values(),
             Cancels(self._listening, keys, self._on_cancel, self._outage),
-            Reaper(self.store, self._outage),
+            Reaper(settings, self._outage),
         )
 
     # -- the process

@@ -226,6 +226,10 @@ local function take(lane, id, vscore)
   local about, totals, ever = { 'worker', wid }, gates.held(r)
   local held = ever and gates.held_text(totals, call('HGET', task_key(id), 'held_from') or '') or ''
   if held ~= '' then about = { 'worker', wid, 'held', held } end
+  if lane.model == '' then
+    about[#about + 1] = 'alone'
+    about[#about + 1] = '1'
+  end
   event(id, r, 'status', about)
   if lane.model == '' then free[''] = free[''] - 1 end
   started(id, r, via)
@@ -264,7 +268,7 @@ end
 -- A quarantined task runs alone, in a process that some worker starts for it and that serves one such task after another.
 -- `attending` says how many of those stand by or are about to, so that no two workers start one for the same task. It
 -- is a hint, and forgets by itself: however many there are, QUARANTINE_SLOTS is what holds.
-local STARTING_MS, STANDING_BY_MS = 30000, 3000
+local STARTING_MS, STANDING_BY_MS = 60000, 3000
 local function stand_by(ms)
   call('ZADD', P .. 'attending', whole(now + ms), attendant)
   call('PEXPIRE', P .. 'attending', whole(STARTING_MS))

@@ -47,6 +47,7 @@ end
 
 local function rescue_dead(wid)
   call('ZREM', P .. 'workers', wid)
+  call('ZREM', P .. 'attending', wid)
   for _, lane in ipairs(lanes) do
     for _, id in ipairs(call('ZRANGE', P .. 'leases:' .. lane, 0, -1)) do
       local r = load(id)

@@ -34,6 +34,12 @@ SHOWN_BY = {
     "tests/gateway/test_chat.py": {
         "CHAT_TIMEOUT_SECONDS": "test_a_slow_chat_is_a_504_while_its_task_goes_on",
     },
+    "tests/gateway/test_events.py": {
+        "STREAM_KEEPALIVE_SECONDS": "test_a_silent_stream_says_that_it_is_there",
+    },
+    "tests/gateway/test_watch_tokens.py": {
+        "WATCH_TOKEN_SECONDS": "test_a_token_lets_in_for_its_time_only",
+    },
     "tests/gateway/test_bad_input.py": {
         "MAX_BODY_BYTES": "test_a_body_at_the_limit_is_read",
     },

@@ -36,11 +36,15 @@ class Row:
     query: str = ""
     admin: bool = False
     """Only admins may: to all others every id is one refusal."""
+    endless: bool = False
+    """Its 200 goes on while the task does: only its beginning is read."""
 
 
 ROWS = {
     "POST /task": Row({"json": {"message": "m"}}),
     "GET /task/{task_id}": Row(query="?wait=0.05"),
+    "GET /task/{task_id}/events": Row(endless=True),
+    "POST /task/{task_id}/watch-token": Row(),
     "POST /task/{task_id}/cancel": Row(),
     "POST /task/{task_id}/replay": Row({"json": {"model": "Simulator"}}, admin=True),
     "GET /tasks": Row(),
@@ -155,9 +159,12 @@ FORGOTTEN = {"by Redis": forgotten_by_redis, "by the sweep": forgotten_by_the_sw
 def ask(client: httpx.Client, name: str, one: str = "") -> httpx.Response:
     """Of the task or the session `one`."""
     method, path = name.split(" ")
-    return client.request(
-        method, path.replace("{task_id}", one).replace("{session_id}", one) + ROWS[name].query, **ROWS[name].options
-    )
+    row = ROWS[name]
+    url = path.replace("{task_id}", one).replace("{session_id}", one) + row.query
+    with client.stream(method, url, **row.options) as answer:
+        if not (row.endless and answer.status_code == 200):
+            answer.read()
+        return answer
 
 
 def alike(answer: httpx.Response) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:

@@ -86,6 +86,8 @@ async def test_the_openapi_document_names_every_route_and_what_it_answers(
         "POST /task": [*submits, "503"],
         "POST /chat": [*submits, "500", "502", "503", "504"],
         "GET /task/{task_id}": ["200", "401", "403", "404", "422", "503"],
+        "GET /task/{task_id}/events": ["200", "204", "401", "403", "404", "422", "503"],
+        "POST /task/{task_id}/watch-token": ["200", "401", "403", "404", "422", "503"],
         "POST /task/{task_id}/cancel": ["200", "401", "403", "404", "409", "422", "503"],
         "POST /task/{task_id}/replay": ["200", "401", "403", "404", "409", "413", "415", "422", "503"],
         "GET /tasks": ["200", "401", "403", "422", "503"],

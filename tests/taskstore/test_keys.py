@@ -8,6 +8,7 @@ from taskstore.scripts import FOLDER
 
 LUA = {path.stem: path.read_text() for path in FOLDER.glob("*.lua")}
 SCRIPTS_DO_NOT_NAME = {
+    "watch_key": "the gateway's own, for watch tokens",
     "watch": "a channel of the Watcher's own",
     "idempotency": "built by the store, since the client's key is in it; handed to submit",
 }

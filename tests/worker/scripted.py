@@ -193,13 +193,13 @@ def main() -> None:
         if flag.startswith("agents="):
             hooks["prepare"] = says(json.loads(flag.removeprefix("agents=")))
     engine_of: Callable[..., Engine] = partial(Engine, quarantine=(sys.executable, "-m", "tests.worker.scripted"))
-    name, slots = sys.argv[1], settings.worker_concurrency
-    if name == "--id":
+    name, slots, alone = sys.argv[1], settings.worker_concurrency, sys.argv[1] == "--id"
+    if alone:
         name, parent, pid = sys.argv[2], sys.argv[4], int(sys.argv[5])
         engine_of, slots = partial(QuarantineEngine, Parent(parent, pid)), 1
         be_killed_first()
         quarantine.LEAVES_AFTER_S = float(os.environ.get("LEAVES_AFTER_S", quarantine.LEAVES_AFTER_S))
-    worker = WorkerInfo(name, "test", os.getpid(), "test", slots, 0)
+    worker = WorkerInfo(name, "test", os.getpid(), "test", slots, 0, quarantine=alone)
     executor = Executor(ScriptedRunner(), Tracing(settings, redact))
     engine_of(settings, executor, worker, models, rules=rules, **hooks).run()
 
