@@ -30,6 +30,9 @@ with warnings.catch_warnings():
     # What the first call would else do for a second and more, in the event loop's time: better at start. Where a
     # release moves the module, only that is lost.
     litellm.ModelResponse()
+    litellm.stream_chunk_builder(
+        [litellm.ModelResponseStream(choices=[{"index": 0, "delta": {"content": "a"}}], usage={"total_tokens": 2})]
+    )
     with contextlib.suppress(ImportError):
         importlib.import_module("litellm.responses.mcp.chat_completions_handler")
 

@@ -85,7 +85,7 @@ local function avoided(id, model, via)
   return table.concat(found, '\31')
 end
 
-local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema' }
+local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema', 'stream' }
 
 local function answer_of(id, r, via)
   local body = call('HMGET', task_key(id), unpack(BODY))
@@ -94,7 +94,7 @@ local function answer_of(id, r, via)
   if r.session ~= '' then history = call('LRANGE', session_key(r) .. ':log', 0, -1) end
   return { id, whole(r.fence), whole(r.attempt), whole(r.crashes), whole(r.retries), r.caller, r.model, r.agent, r.kind,
     body[1] or '', r.user_id, body[2] or '', body[3] or '{}', whole(left), history,
-    body[4] or '', body[5] or '', whole(call('EXISTS', steps_key(id))), avoided(id, r.model, via) }
+    body[4] or '', body[5] or '', whole(call('EXISTS', steps_key(id))), avoided(id, r.model, via), body[6] or '' }
 end
 
 local function next_due()
