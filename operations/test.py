@@ -2,19 +2,28 @@
 
 The tests run in several processes, and the types are checked meanwhile. Anything that is given goes to pytest, which
 then runs alone and in one process: `manage.py test -k cancel -x`; `-n 4` gives it four.
+
+With --long the tests of tests/long run, and nothing else: they count and measure for half an hour or more, one after
+another, and print one table. A count that is wrong fails its test; a time beside its goal is only reported.
 """
 
 import argparse
+import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, Self
 
 from core_config import ROOT, keep_loopback_off_proxies
+from operations import configuration, leftovers
+from operations.errors import CommandError
 
 TAKES_EXTRA = True
 
@@ -32,21 +41,35 @@ _MOST_PROCESSES = 8
 _SECONDS_TO_END = 60.0  # after Ctrl-C: the tests end what they have started
 
 
+LONG_TESTS = "tests/long"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = f"{parser.prog} [PYTEST OPTIONS AND TESTS]"
+    parser.usage = f"{parser.prog} [--long [--report FILE]] [PYTEST OPTIONS AND TESTS]"
+    parser.add_argument("--long", action="store_true", help=f"the tests of {LONG_TESTS} alone, and what they measured")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="where --long writes its table (VAR_DIR/long-tests.md)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     keep_loopback_off_proxies()
-    if arguments.extra:
-        return subprocess.call((*TESTS, *arguments.extra), cwd=ROOT, env=_environment())
+    if arguments.report and not arguments.long:
+        raise CommandError("--report goes with --long.")
+    with _nothing_left_behind() as run_id:
+        if arguments.long:
+            return _pytest_alone(_long(arguments), run_id)
+        return _pytest_alone(arguments.extra, run_id) if arguments.extra else _everything(run_id)
+
+
+def _everything(run_id: str) -> int:
     results = []
     for name, command in QUICK:
-        with Step(name, command) as step:
+        with Step(name, command, run_id) as step:
             step.wait()
         results.append(step)
-    with tempfile.TemporaryFile() as said, Step("types", TYPES, output=said) as types:
-        with Step("tests", (*TESTS, *in_parallel())) as tests:
+    with tempfile.TemporaryFile() as said, Step("types", TYPES, run_id, output=said) as types:
+        with Step("tests", (*TESTS, *in_parallel()), run_id) as tests:
             tests.wait()
         types.wait()
         said.seek(0)
@@ -56,6 +79,35 @@ def run(arguments: argparse.Namespace) -> int:
     for step in results:
         print(f"  {'ok    ' if step.code == 0 else 'FAILED'} {step.name:<8} {step.seconds:6.1f} s")
     return 1 if any(step.code for step in results) else 0
+
+
+def _pytest_alone(options: list[str], run_id: str) -> int:
+    with Step("", (*TESTS, *options), run_id) as tests:
+        return tests.wait()
+
+
+def _long(arguments: argparse.Namespace) -> list[str]:
+    """pytest's options for the long tests: all of them, unless some are named."""
+    report = arguments.report or configuration.load().var_dir / "long-tests.md"
+    named = any(option.startswith(LONG_TESTS) for option in arguments.extra)
+    return [*([] if named else [LONG_TESTS]), "-v", "--report", str(report.absolute()), *arguments.extra]
+
+
+@contextlib.contextmanager
+def _nothing_left_behind() -> Iterator[str]:
+    """Yields an id for this run. At its end, also after Ctrl-C and SIGTERM, no process that it started goes on."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    run_id = secrets.token_hex(8)
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield run_id
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        for process in leftovers.end(run_id):
+            print(f"manage.py test: ended what the tests left behind: {process}", file=sys.stderr)
 
 
 def in_parallel() -> tuple[str, ...]:
@@ -69,26 +121,34 @@ class Step:
     hands it on once. Two of them would make pytest leave its fixtures as they are.
     """
 
-    def __init__(self, name: str, command: tuple[str, ...], output: Any = None) -> None:
-        """`output` takes all that it says; without one it goes to the terminal."""
+    def __init__(self, name: str, command: tuple[str, ...], run_id: str, output: Any = None) -> None:
+        """A step without a name is not announced. `output` takes all that it says, else it goes to the terminal."""
         self.name = name
         self.code: int | None = None
         self.seconds = 0.0
         self._command = command
+        self._run_id = run_id
         self._output = output
 
     def __enter__(self) -> Self:
-        print(f"== {self.name}: {' '.join(self._command)}", flush=True)
+        if self.name:
+            print(f"== {self.name}: {' '.join(self._command)}", flush=True)
         self._begun = time.monotonic()
         errors = None if self._output is None else subprocess.STDOUT
         self._process = subprocess.Popen(
-            self._command, cwd=ROOT, env=_environment(), stdout=self._output, stderr=errors, start_new_session=True
+            self._command,
+            cwd=ROOT,
+            env=leftovers.marked(_environment(), self._run_id),
+            stdout=self._output,
+            stderr=errors,
+            start_new_session=True,
         )
         return self
 
-    def wait(self) -> None:
+    def wait(self) -> int:
         self.code = self._process.wait()
         self.seconds = time.monotonic() - self._begun
+        return self.code
 
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is not None:

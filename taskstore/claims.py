@@ -61,6 +61,12 @@ class ModelRules:
     """Where its tasks are started instead while it cools down: the first that may be called."""
 
 
+QuarantinePart = Literal["leave", "offer", "only"]
+"""What a claim has to do with quarantined tasks: it leaves them alone; it does, but the worker would attend to them if
+asked to (`Claimed.attend`); or it takes nothing else, for a quarantine worker.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Claimed:
     tasks: Sequence[Claim]
@@ -72,6 +78,8 @@ class Claimed:
     """Tasks that this claim could have taken were left, for want of room in one answer, or may have stood behind those
     that it dropped: claim again while there is room.
     """
+    attend: bool = False
+    """Quarantined tasks stand ready, and this worker is to start a quarantine worker for them."""
 
 
 SettleKind = Literal["success", "fail", "cancelled", "retry", "bury", "release", "suspend"]

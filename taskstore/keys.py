@@ -124,6 +124,10 @@ class Keys:
         """Hash: host, pid, version, slots, and the last claim's number and answer. 1 hour, refreshed by renew."""
         return f"{self.prefix}worker:{worker_id}"
 
+    def attending(self) -> str:
+        """Sorted set: worker id by when to forget it, ms: its quarantine worker stands by or is being started. 30 s."""
+        return f"{self.prefix}attending"
+
     def agents(self) -> str:
         """Hash: agent's name -> JSON `{problem, worker, at}`, the last started worker's word. 1 hour, as `worker`."""
         return f"{self.prefix}agents"

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from core_config import Settings
 
 from .agents import NOBODY_HAS_IT, flat_of, reports_of
-from .claims import Claimed, ModelRules, Settlement
+from .claims import Claimed, ModelRules, QuarantinePart, Settlement
 from .errors import AgentUnavailable, IdempotencyConflict, NotDead, QueueFull, StoreError, TaskNotFound, WrongStatus
 from .events import TaskHistory, event_of, held_of, moment
 from .keys import Keys
@@ -161,23 +161,27 @@ class TaskStore:
         extra: int,
         models: Mapping[str, int | None],
         rules: Mapping[str, ModelRules] | None = None,
+        quarantine: QuarantinePart = "leave",
+        attendant: str | None = None,
     ) -> Claimed:
         """Takes up to `room` batch tasks and `room + extra` in all, interactive ones first.
 
         `models` are those that this worker can run, each with the most that may run at once over all workers, and
-        `rules` what else holds for some of them. The same `number` twice is the same claim: its answer is given again.
+        `rules` what else holds for some of them. `attendant` is the worker whose quarantine worker this is, when it is
+        one. The same `number` twice is the same claim: its answer is given again, but for `attend`.
         """
         limits: list[str | int] = []
         for name, most in models.items():
             rule = (rules or {}).get(name, ModelRules())
             limits += [name, most or 0, rule.rpm or 0, int(rule.cooldown), SEPARATOR.join(rule.fallbacks)]
-        word, next_due, more, tasks = await self._scripts.run(
-            "claim", worker_id, number, min(room, CLAIM_LIMIT), min(room + extra, CLAIM_LIMIT), *limits
+        rooms = (min(room, CLAIM_LIMIT), min(room + extra, CLAIM_LIMIT))
+        word, next_due, more, tasks, attend = await self._scripts.run(
+            "claim", worker_id, number, *rooms, quarantine, attendant or worker_id, *limits
         )
         if word != "ok":
             raise _unexpected("claim", word)
         due = int(next_due)
-        return Claimed([claim_of(task) for task in tasks], None if due < 0 else due, more == "1")
+        return Claimed([claim_of(task) for task in tasks], None if due < 0 else due, more == "1", attend == "1")
 
     async def ring(self, kind: Kind) -> None:
         """Passes a wake-up on that reached a worker without room."""

@@ -7,6 +7,8 @@ import os
 import secrets
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -33,6 +35,8 @@ EXIT_CONFIGURATION = 2
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
     parser.add_argument("--id", help="this worker's name; made up from host and process id unless given")
+    # not for people: a worker starts another like this (worker/attendant.py)
+    parser.add_argument("--quarantine", nargs=2, metavar=("PARENT", "PID"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     try:
         settings = Settings()
@@ -49,13 +53,14 @@ def main() -> int:
     except (ConfigurationError, ValidationError) as error:
         sys.stderr.write(f"The configuration does not work: {error}\n")
         return EXIT_CONFIGURATION
-    redact = setup_logging(settings, "worker", secrets=keys)
+    redact = setup_logging(settings, "quarantine" if options.quarantine else "worker", secrets=keys)
     keep_loopback_off_proxies()
 
     # not before the settings are known to work: these take seconds to load
     from agent.runner import AgentRunner  # noqa: PLC0415
     from worker.engine import Engine  # noqa: PLC0415
     from worker.executor import Executor  # noqa: PLC0415
+    from worker.quarantine import Parent, QuarantineEngine, be_killed_first  # noqa: PLC0415
 
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -67,10 +72,15 @@ def main() -> int:
         await runner.close()
         await tracing.close()
 
-    engine = Engine(
+    engine_of: Callable[..., Engine] = partial(Engine, quarantine=(sys.executable, "-m", "worker"))
+    slots = settings.worker_concurrency
+    if options.quarantine:
+        be_killed_first()
+        engine_of, slots = partial(QuarantineEngine, Parent(options.quarantine[0], int(options.quarantine[1]))), 1
+    engine = engine_of(
         settings,
         Executor(runner, tracing),
-        WorkerInfo(worker_id, host, pid, VERSION, settings.worker_concurrency, 0),
+        WorkerInfo(worker_id, host, pid, VERSION, slots, 0),
         models,
         rules=rules,
         redact=redact,

@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,11 +29,12 @@ from taskstore.store import TaskStore
 
 from .announcement import Prepare, announce
 from .attempt import Attempt, Stop, attempt_name
+from .attendant import Attendant
 from .bell import Bell
 from .cancels import Cancels
 from .executor import Executor
 from .keeper import Keeper
-from .outage import Outage
+from .outage import Outage, until_redis_answers
 from .reaper import Reaper
 from .steps import StepLog
 from .tokens import Tokens
@@ -62,12 +63,14 @@ class Engine(Worker):
         rules: Mapping[str, ModelRules] | None = None,
         redact: Redactor | None = None,
         prepare: Prepare | None = None,
+        quarantine: Sequence[str] = (),
         **hooks: Any,
     ) -> None:
         """`models`: registry key -> most that may run at once over all workers; `rules`: what else decides whether
         tasks of a model are started. `redact` takes secrets out of the texts of steps and tokens; unset, those of the
         settings. `prepare` makes the agents ready before anything is claimed; unset, the worker says nothing of agents.
-        `hooks` are arq's `on_*`.
+        `quarantine` is the command that starts a worker for quarantined tasks; unset, they are left to others. `hooks`
+        are arq's `on_*`.
         """
         super().__init__(
             functions=[func(_never, name="attempt")],
@@ -102,6 +105,7 @@ class Engine(Worker):
         self._outage = Outage()
         self._keeper = Keeper(settings, worker, self._on_stop, self._outage)
         self._writer = Writer(self.store, self._outage)
+        self._attendant = Attendant(quarantine, worker.id, self.store, settings.drain_seconds, self._outage)
         keys = self.store.keys
         self._bells = {kind: Bell(self._listening, keys, kind, self._on_ring, self._outage) for kind in Kind}
         self._roles = (
@@ -113,9 +117,8 @@ class Engine(Worker):
     # -- the process
 
     async def main(self) -> None:
-        await self._until_redis_answers()
-        if self._prepare is not None:
-            await announce(self.store, self._worker.id, self._prepare, self._redact, self._outage)
+        await until_redis_answers(self._redis, self._outage)
+        await self._make_ready()
         await self._keeper.start()
         for role in (self._writer, *self._roles):
             await role.start()
@@ -126,15 +129,9 @@ class Engine(Worker):
                 self._outage.goes_on(error, "starting")
                 await asyncio.sleep(AGAIN_AFTER_S)
 
-    async def _until_redis_answers(self) -> None:
-        while True:
-            try:
-                await self._redis.ping()
-            except (RedisError, OSError) as error:  # also a Redis that is still loading
-                self._outage.goes_on(error, "starting")
-                await asyncio.sleep(AGAIN_AFTER_S)
-            else:
-                return
+    async def _make_ready(self) -> None:
+        if self._prepare is not None:
+            await announce(self.store, self._worker.id, self._prepare, self._redact, self._outage)
 
     async def close(self) -> None:
         """Stops the roles in order: nothing is claimed, then nothing runs, then nothing renews."""
@@ -143,6 +140,7 @@ class Engine(Worker):
         for attempt in self.attempts.values():
             attempt.stop(Stop.DRAIN)
         await self._tasks_end(RELEASE_S)
+        await self._attendant.stop()
         await self._writer.stop()
         await self._keeper.stop()
         if self.on_shutdown:
@@ -169,9 +167,7 @@ class Engine(Worker):
     async def _claim(self) -> None:
         room, extra = self._room()
         try:
-            claimed = await self.store.claim(
-                self._worker.id, self._claim_number, room=room, extra=extra, models=self._models, rules=self._rules
-            )
+            claimed = await self._ask(room, extra)
         except StoreUnavailable as error:  # asked again with the same number: nothing is taken twice
             self._outage.goes_on(error, "claiming")
             self._look_again_s = AGAIN_AFTER_S
@@ -183,7 +179,15 @@ class Engine(Worker):
         self._claim_number += 1
         for claim in claimed.tasks:
             self._begin(claim)
+        if claimed.attend:
+            self._attendant.attend()
         self._listen_or_look_again(claimed)
+
+    async def _ask(self, room: int, extra: int) -> Claimed:
+        return await self.store.claim(
+            self._worker.id, self._claim_number, room=room, extra=extra, models=self._models, rules=self._rules,
+            quarantine="offer" if self._attendant.is_free else "leave",
+        )  # fmt: skip
 
     def _room(self) -> tuple[int, int]:
         """How many batch tasks may start, and how many interactive ones beyond those."""
@@ -294,6 +298,7 @@ class Engine(Worker):
 
     def handle_sig_wait_for_completion(self, signum: signal.Signals) -> None:
         """The first signal drains; a second one releases at once what still runs."""
+        self._attendant.drain()
         if self.allow_pick_jobs:
             super().handle_sig_wait_for_completion(signum)
         else:

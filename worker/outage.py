@@ -1,7 +1,15 @@
 """One line when Redis goes away and one when it is back, however many of the worker's roles notice."""
 
+import asyncio
 import logging
 import time
+from collections.abc import Awaitable
+from typing import cast
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+LOOK_EVERY_S = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -22,3 +30,14 @@ class Outage:
             seconds = time.monotonic() - self._since
             self._since = None
             log.warning("redis_back", extra={"seconds": round(seconds, 1)})
+
+
+async def until_redis_answers(redis: Redis, outage: Outage) -> None:
+    while True:
+        try:
+            await cast("Awaitable[object]", redis.ping())
+        except (RedisError, OSError) as error:  # also a Redis that is still loading
+            outage.goes_on(error, "starting")
+            await asyncio.sleep(LOOK_EVERY_S)
+        else:
+            return

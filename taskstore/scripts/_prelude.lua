@@ -148,12 +148,17 @@ local function ring_for_slot(r, at)
   gates.room(r.model)
 end
 
+-- A worker's death is charged to all that it ran, whoever brought it about. So the last run that MAX_CRASHES allows is
+-- always one in quarantine, where a task answers for nobody else; by its second crash it gets there anyhow.
+local QUARANTINE_FROM = math.max(1, math.min(2, policy.max_crashes - 1))
+local function quarantined(r) return r.crashes >= QUARANTINE_FROM end
+
 local function lane_of(r)
-  if r.crashes >= 2 then return 'quarantine' end
+  if quarantined(r) then return 'quarantine' end
   return r.model .. ':' .. r.kind
 end
 
-local function bell_of(r) return r.crashes >= 2 and 'b' or r.kind end
+local function bell_of(r) return quarantined(r) and 'b' or r.kind end
 
 local function leave(id, r)
   if r.at ~= '' then call('ZREM', P .. r.at, id) end

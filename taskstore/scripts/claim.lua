@@ -1,10 +1,14 @@
 -- claim: takes as many due tasks as there is room for, and answers all that their runs need.
--- ARGV: 2 worker, 3 claim number, 4 room for batch tasks, 5 room in all, 6... model, most of it at once (0 = any),
---       requests a minute (0 = any), '1' if it may cool down, its fallbacks (joined by \31), ...
+-- ARGV: 2 worker, 3 claim number, 4 room for batch tasks, 5 room in all,
+--       6 of the quarantine lane: 'leave' | 'offer' (takes none from it, but may be told to attend) | 'only' (takes from
+--       no other), 7 the worker that attends: this one, or the one whose quarantine worker asks,
+--       8... model, most of it at once (0 = any), requests a minute (0 = any), '1' if it may cool down, its fallbacks
+--       (joined by \31), ...
 -- Returns {'ok', ms until a task is due or a gate opens by itself or -1, '1' if more could or might be taken,
---         {task, ...}}; see unpack.py
+--         {task, ...}, '1' if this worker is to attend to quarantined tasks}; see unpack.py
 -- Event: status running; cancelled or failed for a task whose time is over; due for a task whose time has come
 local wid, number, room, total = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local quarantine, attendant = ARGV[6], ARGV[7]
 local worker = P .. 'worker:' .. wid
 
 -- What the worker's registry says of each model, and what the gates say of it now. free: how many more may be started.
@@ -16,7 +20,7 @@ local function read_hash(key, into)
 end
 read_hash(P .. 'paused', paused)
 read_hash(P .. 'gates', told)
-for i = 6, #ARGV, 5 do
+for i = 8, #ARGV, 5 do
   local model, rule = ARGV[i], { most = tonumber(ARGV[i + 1]), rpm = tonumber(ARGV[i + 2]), chain = {} }
   for other in string.gmatch(ARGV[i + 4], '[^\31]+') do table.insert(rule.chain, other) end
   models[#models + 1], rules[model], free[model] = model, rule, math.huge
@@ -37,7 +41,7 @@ for i = 6, #ARGV, 5 do
   end
   if paused['model ' .. model] then free[model] = 0 end
 end
-local QUARANTINE_SLOTS = 2
+local QUARANTINE_SLOTS = 2  -- over all workers
 free[''] = QUARANTINE_SLOTS - call('ZCARD', P .. 'leases:quarantine')
 
 -- The model that a task of `model` may be started at now: itself, or while it cools down the first fallback that may.
@@ -111,7 +115,7 @@ if call('HGET', worker, 'claim_no') == number then
       tasks[#tasks + 1] = answer_of(pair[1], r, gates.leased(r.at) or r.model)
     end
   end
-  return { 'ok', next_due(), '0', tasks }
+  return { 'ok', next_due(), '0', tasks, '0' }
 end
 
 for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'scheduled', '-inf', whole(now), 'LIMIT', 0, 100)) do
@@ -150,26 +154,30 @@ end
 local agents_paused = false
 for name in pairs(paused) do agents_paused = agents_paused or string.sub(name, 1, 6) == 'agent ' end
 
--- Which lanes this worker may take from.
+-- Which lanes this worker may take from. In quarantine the first ones may be of models that may not be started.
+local MOST_BEFORE = 100
 local lanes = { i = {}, b = {} }
 local function add(kind, lane, model, looks)
   local heads = call('ZRANGE', P .. 'ready:' .. lane, 0, looks or total, 'WITHSCORES')  -- one more than can be taken
   if #heads > 0 then table.insert(lanes[kind], { name = lane, model = model, heads = heads, position = 1 }) end
   return #heads > 0
 end
-for _, model in ipairs(models) do
-  for _, kind in ipairs({ 'i', 'b' }) do
-    if agents_paused then set_aside(model .. ':' .. kind, model, kind) end
-    add(kind, model .. ':' .. kind, model)
+if quarantine == 'only' then
+  add('b', 'quarantine', '', math.max(total, MOST_BEFORE))
+else
+  for _, model in ipairs(models) do
+    for _, kind in ipairs({ 'i', 'b' }) do
+      if agents_paused then set_aside(model .. ':' .. kind, model, kind) end
+      add(kind, model .. ':' .. kind, model)
+    end
+  end
+  for _, member in ipairs(call('SMEMBERS', P .. 'aside')) do
+    local kind, agent, model = string.match(member, '^([^\31]*)\31([^\31]*)\31(.*)$')
+    if not paused['agent ' .. agent] and free[model] and not add(kind, model .. ':' .. kind .. ':' .. agent, model) then
+      call('SREM', P .. 'aside', member)
+    end
   end
 end
-for _, member in ipairs(call('SMEMBERS', P .. 'aside')) do
-  local kind, agent, model = string.match(member, '^([^\31]*)\31([^\31]*)\31(.*)$')
-  if not paused['agent ' .. agent] and free[model] and not add(kind, model .. ':' .. kind .. ':' .. agent, model) then
-    call('SREM', P .. 'aside', member)
-  end
-end
-add('b', 'quarantine', '', math.max(total, 100))  -- the first ones may be of models that may not be started
 
 local tasks, taken, dropped = {}, {}, 0
 
@@ -252,6 +260,38 @@ if fill('b', math.min(total, room)) then
   ring('b')
 end
 
+-- A quarantined task runs alone, in a process that some worker starts for it and that serves one such task after another.
+-- `attending` says how many of those stand by or are about to, so that no two workers start one for the same task. It
+-- is a hint, and forgets by itself: however many there are, QUARANTINE_SLOTS is what holds.
+local STARTING_MS, STANDING_BY_MS = 30000, 3000
+local function stand_by(ms)
+  call('ZADD', P .. 'attending', whole(now + ms), attendant)
+  call('PEXPIRE', P .. 'attending', whole(STARTING_MS))
+end
+
+local function to_attend()
+  if free[''] <= 0 or call('ZCARD', P .. 'ready:quarantine') == 0 then return false end
+  call('ZREM', P .. 'attending', attendant)  -- it has none: what it was told was lost, or its process has ended
+  call('ZREMRANGEBYSCORE', P .. 'attending', '-inf', whole(now))
+  local standing_by, waiting = call('ZCARD', P .. 'attending'), 0
+  if standing_by >= free[''] then return false end
+  for _, id in ipairs(call('ZRANGE', P .. 'ready:quarantine', 0, MOST_BEFORE - 1)) do
+    local model, agent, at = unpack(call('HMGET', task_key(id), 'model', 'agent', 'at'))
+    -- an entry that its record does not name is there to be cleared away
+    if at ~= 'ready:quarantine' or (route(model) and not paused['agent ' .. agent]) then waiting = waiting + 1 end
+    if waiting > standing_by then return true end
+  end
+  return false
+end
+
+local attend = false
+if quarantine == 'only' then
+  if #tasks == 0 then stand_by(STANDING_BY_MS) else call('ZREM', P .. 'attending', attendant) end
+elseif quarantine == 'offer' then
+  attend = to_attend()
+  if attend then stand_by(STARTING_MS) end
+end
+
 local names = {}
 for i, model in ipairs(models) do names[i] = 'model ' .. model .. '|now' end
 local currents = #names > 0 and call('HMGET', P .. 'holds', unpack(names)) or {}
@@ -292,4 +332,4 @@ call('PEXPIRE', worker, 3600000)
 call('ZADD', P .. 'workers', 'NX', whole(now), wid)
 local due = next_due()
 if opens and (due == '-1' or opens < tonumber(due)) then due = whole(opens) end
-return { 'ok', due, more and '1' or '0', tasks }
+return { 'ok', due, more and '1' or '0', tasks, attend and '1' or '0' }

@@ -3,7 +3,7 @@
 import pytest
 
 from core_config import Settings
-from taskstore.claims import Claim, Settlement
+from taskstore.claims import Claim, QuarantinePart, Settlement
 from taskstore.keys import Keys
 from taskstore.records import NewTask, TokenUsage, WorkerInfo
 from taskstore.states import Status
@@ -26,9 +26,10 @@ class Bench:
         await self.store.submit(NewTask(task_id="t1", caller="a", message="m", model="M", session_id=session_id))
         return await self.take()
 
-    async def take(self) -> Claim:
+    async def take(self, quarantine: QuarantinePart = "leave") -> Claim:
         self.claims += 1
-        (claim,) = (await self.store.claim("w1", self.claims, room=1, extra=0, models={"M": None})).tasks
+        claimed = await self.store.claim("w1", self.claims, room=1, extra=0, models={"M": None}, quarantine=quarantine)
+        (claim,) = claimed.tasks
         return claim
 
     async def settle(self, claim: Claim, kind: str, **outcome: object) -> Status:
@@ -109,16 +110,16 @@ async def test_a_task_is_retried_as_often_as_the_setting_says(
     assert await bench.settle(claim, "retry", error_code="internal") is Status.FAILED
 
 
-@pytest.mark.parametrize("crashes", [1, 3])
+@pytest.mark.parametrize("crashes", [1, 2, 3])
 async def test_a_task_may_take_down_as_many_workers_as_the_setting_says(
     crashes: int, store: TaskStore, settings: Settings
 ) -> None:
     bench = Bench(store, settings, max_crashes=crashes)
     await bench.begin()
-    for _ in range(crashes - 1):
+    for lost in range(1, crashes):
         await bench.store.sweep("w1")
         assert (await bench.store.get("t1")).status is Status.RETRYING
-        await bench.take()
+        await bench.take("only" if lost == crashes - 1 else "leave")  # the last run is alone
     await bench.store.sweep("w1")
     record = await bench.store.get("t1")
     assert (record.status, record.error_code) == (Status.FAILED, "worker_lost")

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 
 from core_config import Settings
-from taskstore.claims import Claim, ModelRules, Settlement
+from taskstore.claims import Claim, ModelRules, QuarantinePart, Settlement
 from taskstore.connection import connect
 from taskstore.errors import IdempotencyConflict, NotDead, QueueFull, TaskNotFound, WrongStatus
 from taskstore.records import Kind, NewTask, TokenUsage, WorkerInfo
@@ -47,6 +47,7 @@ RULES = [
     {"M": ModelRules(rpm=20, fallbacks=("N",)), "N": ModelRules(rpm=60, cooldown=False)},
 ]  # fmt: skip
 FAULTS = [None, None, None, "provider_rate_limited", "provider_unavailable", "provider_no_balance"]
+QUARANTINE: list[QuarantinePart] = ["leave", "offer", "only"]
 SETTLE_KINDS: list[Any] = ["success", "success", "fail", "cancelled", "retry", "retry", "bury", "release", "suspend"]
 MOVED_BY_TIME = {"expire", RESCUE}
 
@@ -270,24 +271,27 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(
         worker=st.sampled_from(WORKERS), room=st.integers(0, 3), extra=st.integers(0, 1),
         most=st.sampled_from([None, 1, 2]), only=st.sampled_from([None, None, "M"]), again=st.booleans(),
-        rules=st.sampled_from(RULES),
+        rules=st.sampled_from(RULES), quarantine=st.sampled_from(QUARANTINE),
     )  # fmt: skip
     def claim(
         self, worker: str, room: int, extra: int, most: int | None, only: str | None, again: bool,
-        rules: dict[str, ModelRules],
+        rules: dict[str, ModelRules], quarantine: QuarantinePart,
     ) -> None:  # fmt: skip
         self.numbers[worker] += 1
         self.verbs = {"claim", "expire", "cancel"}
         models = {name: most if name == "M" else None for name in MODELS if only in {None, name}}
 
         def ask() -> Any:
-            return self.run(self.claim_of(worker, room=room, extra=extra, models=models, rules=rules))
+            return self.run(
+                self.claim_of(worker, room=room, extra=extra, models=models, rules=rules, quarantine=quarantine)
+            )
 
         claimed = ask()
         assert len(claimed.tasks) <= room + extra
         assert len({one.task_id for one in claimed.tasks}) == len(claimed.tasks)
         for one in claimed.tasks:
             assert one.model in models
+            assert (one.crashes > 0) == (quarantine == "only"), "two crashes end a task, so the second run is alone"
             self.ledger.claimed(one)
             self.claims.append((worker, one))
         if again:

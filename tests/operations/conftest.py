@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from core_config import Settings
-from operations import commandline, runstate
+from operations import commandline, leftovers, runstate
 from tests.conftest import free_port
 
 T = TypeVar("T")
@@ -52,6 +52,7 @@ class Copy:
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
+            leftovers.VARIABLE: os.environ.get(leftovers.VARIABLE, ""),
             "LONGHAUL_NO_VENV": "1",
             "GATEWAY_PORT": str(self.port),
             "DRAIN_SECONDS": "5",

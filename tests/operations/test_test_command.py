@@ -6,12 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from operations import commandline
 from operations import test as command
 
-from .conftest import ROOT, until
+from .conftest import ROOT, Sleeper, until
 
 OK = (sys.executable, "-c", "print('all is well')")
 WRONG = (sys.executable, "-c", "print('this is wrong'); raise SystemExit(3)")
@@ -70,6 +71,40 @@ def test_the_tests_run_in_several_processes_unless_told_otherwise(
     assert summary == []
 
 
+def test_the_long_tests_run_alone_in_one_process_and_their_table_is_kept(
+    tools: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    tools.setattr(command, "TESTS", (sys.executable, "-c", "import sys; print(*sys.argv[1:])"))
+    tools.setenv("VAR_DIR", str(tmp_path))
+    commandline.run("test", ["--long"])
+    assert said(capfd)[0] == f"tests/long -v --report {tmp_path}/long-tests.md\n"
+    commandline.run("test", ["--long", "--report", "table.md", "tests/long/test_kills.py", "-x"])
+    assert said(capfd)[0] == f"-v --report {Path.cwd()}/table.md tests/long/test_kills.py -x\n"
+    assert commandline.run("test", ["--report", "table.md"]) == 1
+    assert "--report goes with --long" in capfd.readouterr().err
+
+
+def test_nobody_runs_the_long_tests_unasked(request: pytest.FixtureRequest) -> None:
+    assert not [item.nodeid for item in request.session.items if item.nodeid.startswith("tests/long/")]
+
+
+def test_what_the_tests_leave_behind_is_ended_and_told(
+    tools: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], sleeper: Sleeper
+) -> None:
+    """One in a session of its own, whose parent has gone, as a supervisor."""
+    leave = (
+        "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], "
+        "start_new_session=True, stdout=subprocess.DEVNULL).pid)"
+    )
+    tools.setattr(command, "TESTS", (sys.executable, "-c", leave, "--"))
+    neighbour = sleeper()
+    assert commandline.run("test", ["-x"]) == 0
+    out, errors = capfd.readouterr()
+    until(lambda: not psutil.pid_exists(int(out)), "it has ended")
+    assert errors.startswith(f"manage.py test: ended what the tests left behind: {int(out)} ")
+    assert neighbour.poll() is None
+
+
 # `manage.py test` with programs that last: the one in place of the tests counts its interrupts, and takes time to end.
 LASTING = """
 import sys
@@ -91,14 +126,15 @@ sys.exit(commandline.run("test", []))
 """
 
 
-def test_an_interrupt_ends_everything_and_the_tests_may_clean_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_everything_and_the_tests_may_clean_up(tmp_path: Path, number: signal.Signals) -> None:
     """As a terminal's Ctrl-C comes: to the whole process group."""
     with subprocess.Popen(
         [sys.executable, "-c", LASTING, str(tmp_path)], cwd=ROOT, text=True, process_group=0,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as running:  # fmt: skip
         until(lambda: (tmp_path / "types").exists() and (tmp_path / "tests").exists(), "both run")
-        os.killpg(running.pid, signal.SIGINT)
+        os.killpg(running.pid, number)
         _, errors = running.communicate(timeout=30)
     assert running.returncode == 130
     assert errors == "manage.py test: interrupted.\n"

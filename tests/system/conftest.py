@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from core_config import ROOT
+from operations import leftovers
 from tests.conftest import free_port
 
 PARTS = ("agent", "examples", "gateway", "loadtest", "monitoring", "operations", "taskstore", "worker")
@@ -34,7 +35,7 @@ class System:
         for name in FILES:
             shutil.copy(ROOT / name, folder / name)
         self.environment = {
-            "PATH": os.environ["PATH"],
+            **{name: os.environ[name] for name in ("PATH", leftovers.VARIABLE) if name in os.environ},
             "LONGHAUL_NO_VENV": "1",
             "GATEWAY_PORT": str(self.port),
             **environment,

@@ -188,24 +188,6 @@ async def test_the_queue_position_is_how_many_come_first(audited: TaskStore) -> 
     assert [(await audited.get(task_id)).queue_position for task_id in ids] == [None, 0, 1]
 
 
-async def test_a_task_that_killed_two_workers_runs_apart_and_two_at_most(
-    audited: TaskStore, contents: Contents
-) -> None:
-    ids = await queue(audited, "a", 4)
-    for name in ("w1", "w2"):
-        assert len(await Worker(audited, name).take(10)) == 4
-        await audited.sweep(dead=name)
-    assert await contents.client.zcard(contents.prefix + "ready:quarantine") == 4
-    healthy = await queue(audited, "b", 1)
-    # those who do not know its model leave it to others
-    assert await Worker(audited, "w3").take(10, models={"N": None}) == []
-    assert await Worker(audited, "w4").take(10) == [*ids[:2], *healthy]
-    worker = Worker(audited, "w5")
-    assert await worker.take(10) == []
-    await audited.settle([Settlement(task_id=ids[0], fence=3, kind="success", result="x")])
-    assert await worker.take(10) == ids[2:3]
-
-
 async def test_a_lost_answer_is_given_again_and_takes_nothing_more(audited: TaskStore) -> None:
     ids = await queue(audited, "a", 4)
     first = await audited.claim("w1", 7, room=3, extra=0, models=ANY)

@@ -98,24 +98,6 @@ async def test_many_of_a_paused_agent_are_put_aside_some_at_a_time(fleet: Fleet)
     assert taken == ["t0", "t1", "t2"]
 
 
-async def test_a_task_in_quarantine_waits_for_its_model_and_agent_too(fleet: Fleet, contents: Contents) -> None:
-    await fleet.submit("t1", "t2", "t3")
-    await fleet.submit("n1", model="N", agent="A")
-    await fleet.claim()
-    for name in ("t1", "n1"):
-        await contents.client.hset(contents.prefix + f"task:{name}", "crashes", 1)
-    await fleet.store.pause("model", "M")
-    await fleet.store.pause("agent", "A")
-    for worker in ("w0", "w1"):
-        await fleet.store.sweep(dead=worker)
-    assert (await fleet.store.get("t1")).index == "ready:quarantine"
-    assert await fleet.started() == []
-    await fleet.store.resume("agent", "A")
-    assert await fleet.started() == ["n1"]
-    await fleet.store.resume("model", "M")
-    assert sorted(await fleet.started()) == ["t1", "t2", "t3"]
-
-
 async def test_resume_ends_a_cooldown(fleet: Fleet) -> None:
     await fleet.submit("t1", "t2")
     await fleet.started(room=1)

@@ -3,7 +3,9 @@
 Messages: `say TEXT`, `clock` (answers its monotonic clock, ns), `sleep SECONDS`, `hold PATH` (until the file exists),
 `block SECONDS` (the event loop itself), `swallow PATH` (a hold that ignores its cancellation), `raise NAME`,
 `beat PATH` (a dot every moment, for ever), `once PATH` (fails in passing the first time, then holds for ever), `spend
-PATH` (tokens, then says so with a file, and holds for ever), `surrogate`, `large BYTES`, `die` (the process).
+PATH` (tokens, then says so with a file, and holds for ever), `surrogate`, `large BYTES`, `die HOW` (the process: by
+`exit`, a real `segfault`, or `killed` as the kernel does it when there is no memory left).
+It attends to quarantined tasks with processes of the same kind.
 With the flag `agents=JSON` it says of its agents what that says.
 With steps: `call CODE` (of its model, which fails so, or `answered`), `steps N` (of a model and tools in turn),
 `begin PATH` (a tool that holds until the file exists), `leak TEXT` (in every text of a step).
@@ -11,10 +13,14 @@ With steps: `call CODE` (of its model, which fails so, or `answered`), `steps N`
 
 import asyncio
 import builtins
+import ctypes
 import json
 import os
+import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +36,11 @@ from monitoring.logs import setup_logging
 from monitoring.tracing import Tracing
 from taskstore.claims import ModelRules
 from taskstore.records import WorkerInfo
+from worker import quarantine
 from worker.announcement import Prepare
 from worker.engine import Engine
 from worker.executor import Executor
+from worker.quarantine import Parent, QuarantineEngine, be_killed_first
 
 
 async def until(path: str) -> None:
@@ -70,6 +78,16 @@ def leak(on_step: StepListener | None, secret: str) -> None:
     on_step(StepEvent(kind="tool", phase="end", number=1, name="t", arguments=secret, result=secret, error=secret))
     cut = cut_text("x" * (MAX_STEP_TEXT - 10) + secret)
     on_step(StepEvent(kind="tool", phase="end", number=2, name="t", result=cut))
+
+
+def die(how: str) -> None:
+    match how:
+        case "segfault":
+            ctypes.string_at(0)
+        case "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case _:
+            os._exit(0)
 
 
 async def beat(path: Path) -> None:
@@ -120,7 +138,7 @@ class ScriptedRunner:
                     Path(rest).touch()
                 await until("/nonexistent")
             case "die":
-                os._exit(9)
+                die(rest)
             case "surrogate":
                 return Answer("half \ud800 pair")
             case "steps":
@@ -160,7 +178,6 @@ def main() -> None:
     redact = setup_logging(settings, "worker")
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    worker = WorkerInfo(sys.argv[1], "test", os.getpid(), "test", settings.worker_concurrency, 0)
     models = {"M": None, "Few": 2, "Slow": None}
     rules = {"Slow": ModelRules(rpm=60)}
     hooks: dict[str, Any] = {}
@@ -171,7 +188,16 @@ def main() -> None:
     for flag in sys.argv[2:]:
         if flag.startswith("agents="):
             hooks["prepare"] = says(json.loads(flag.removeprefix("agents=")))
-    Engine(settings, Executor(ScriptedRunner(), Tracing(settings, redact)), worker, models, rules=rules, **hooks).run()
+    engine_of: Callable[..., Engine] = partial(Engine, quarantine=(sys.executable, "-m", "tests.worker.scripted"))
+    name, slots = sys.argv[1], settings.worker_concurrency
+    if name == "--id":
+        name, parent, pid = sys.argv[2], sys.argv[4], int(sys.argv[5])
+        engine_of, slots = partial(QuarantineEngine, Parent(parent, pid)), 1
+        be_killed_first()
+        quarantine.LEAVES_AFTER_S = float(os.environ.get("LEAVES_AFTER_S", quarantine.LEAVES_AFTER_S))
+    worker = WorkerInfo(name, "test", os.getpid(), "test", slots, 0)
+    executor = Executor(ScriptedRunner(), Tracing(settings, redact))
+    engine_of(settings, executor, worker, models, rules=rules, **hooks).run()
 
 
 if __name__ == "__main__":

@@ -47,13 +47,15 @@ async def test_a_death_that_is_reported_needs_no_waiting(store, tmp_path, start_
 async def test_a_task_that_takes_its_workers_down_becomes_a_dead_letter(store, start_worker, ended):
     task = new_task("die")
     await store.submit(task)
-    for _ in range(3):
+    for _ in range(2):
         worker = start_worker()
         worker.process.wait(30)
         await store.sweep(dead=worker.name)
+    worker = start_worker()
     record = await ended(task)
     assert (record.status, record.error_code, record.crashes) == ("failed", "worker_lost", 3)
     assert (await store.overview()).dead == 1
+    assert worker.process.poll() is None
 
 
 async def test_a_worker_that_wakes_after_its_lease_writes_nothing(store, tmp_path, start_worker, ended, running):
