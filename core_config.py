@@ -58,6 +58,10 @@ class Settings(BaseSettings):
         "Unset, only loopback is served and the one caller is `local`.",
     )
     api_keys_file: Path | None = Field(None, description="File with one such entry a line, read again when it changes.")
+    stream_keepalive_seconds: float = Field(
+        15, gt=0, description="After how long a silent event stream says that it is still there."
+    )
+    watch_token_seconds: float = Field(300, ge=1, description="How long a watch token lets a browser connect.")
     chat_timeout_seconds: float = Field(60, gt=0, description="How long `POST /chat` waits before it answers 504.")
     max_message_chars: int = Field(32_000, ge=1, description="Longest message that a task may have.")
     max_input_bytes: int = Field(65_536, ge=2, description="Largest JSON that a task's `input` may be.")

@@ -11,6 +11,7 @@ from agents_config import AgentConfig, load_agents
 from core_config import VERSION, ConfigurationError, Settings
 from monitoring import metrics
 from taskstore.connection import connect
+from taskstore.follow import Follower
 from taskstore.store import TaskStore
 from taskstore.watch import Watcher
 
@@ -24,6 +25,7 @@ from .problems import HANDLED, answer_problem
 from .routes import add_routes
 from .running import Gateway
 from .validation import answer_invalid
+from .watch_tokens import WatchTokens
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +72,15 @@ async def _running(
     redis = connect(settings.redis_address)
     listening = connect(settings.redis_address, blocking=True)
     watcher = Watcher(listening, settings)
-    app.state.gateway = Gateway(settings, models, agents, TaskStore(redis, settings), watcher)
+    app.state.gateway = Gateway(
+        settings,
+        models,
+        agents,
+        TaskStore(redis, settings),
+        watcher,
+        Follower(redis, watcher, settings),
+        WatchTokens(redis, settings),
+    )
     if settings.gateway_processes > 1 and not metrics.counts_are_shared():
         log.warning("metrics_not_shared", extra={"remedy": f"set {metrics.MULTIPROC_DIR} to a directory"})
     await watcher.start()

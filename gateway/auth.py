@@ -29,11 +29,13 @@ log = logging.getLogger(__name__)
 class Caller:
     name: str
     admin: bool
+    watches: str | None = None
+    """The one task whose events are all that it may see, whoever's it is: that of a watch token."""
 
     @property
     def may_touch(self) -> str:
         """Whose tasks it may see and cancel, as the store takes it."""
-        return ANY_CALLER if self.admin else self.name
+        return ANY_CALLER if self.admin or self.watches else self.name
 
 
 LOCAL = Caller("local", admin=True)

@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from .event_frames import DATA
 from .guard import OPEN
 from .problems import KINDS, MEDIA_TYPE, TASK_STATUSES
 from .schemas import ProblemBody
@@ -40,7 +41,10 @@ def describe(app: FastAPI, *, with_keys: bool) -> None:
                 tags=app.openapi_tags,
             )
             parts = document.setdefault("components", {})
-            parts.setdefault("schemas", {})["Problem"] = ProblemBody.model_json_schema()
+            schemas = parts.setdefault("schemas", {})
+            schemas["Problem"] = ProblemBody.model_json_schema()
+            # no route answers with them as JSON: they are the data of its events
+            schemas |= {data.__name__: data.model_json_schema() for data in DATA.values()}
             if with_keys:
                 parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
                 for path, operations in document["paths"].items():

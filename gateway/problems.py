@@ -41,6 +41,7 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     "unauthorized": Kind(401, "No valid API key"),
+    "watch_token_expired": Kind(401, "Watch token expired"),
     "forbidden_host": Kind(403, "Host not served"),
     "admin_only": Kind(403, "For admins only"),
     "not_found": Kind(404, "No such route"),
@@ -54,6 +55,7 @@ KINDS: Mapping[str, Kind] = {
     "invalid_request": Kind(422, "Invalid request"),
     "unknown_model": Kind(422, "Unknown model"),
     "unknown_agent": Kind(422, "Unknown agent"),
+    "unknown_event": Kind(422, "Unknown event id"),
     "queue_full": Kind(429, "Queue full"),
     "internal": Kind(500, "Internal error"),
     "store_unavailable": Kind(503, "Task store unavailable"),

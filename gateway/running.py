@@ -8,11 +8,13 @@ from starlette.requests import Request
 
 from agents_config import AgentConfig
 from core_config import Settings
+from taskstore.follow import Follower
 from taskstore.store import TaskStore
 from taskstore.watch import Watcher
 
 from .auth import Caller
 from .models import Models
+from .watch_tokens import WatchTokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,14 @@ class Gateway:
     agents: Mapping[str, AgentConfig]
     store: TaskStore
     watcher: Watcher
+    follower: Follower
+    watch_tokens: WatchTokens
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at the start of a shutdown: whoever waits for a task answers with what there is."""
+
+    def begin_stop(self) -> None:
+        self.stopping.set()
+        self.follower.wake_all()
 
 
 def gateway_of(request: Request) -> Gateway:

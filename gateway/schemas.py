@@ -134,6 +134,19 @@ class WaitQuery(Sent):
     )
 
 
+class EventsQuery(Sent):
+    from_: str | None = Field(
+        None,
+        alias="from",
+        max_length=64,
+        description="As the header Last-Event-ID, for clients that cannot send it; the header is stronger.",
+    )
+    tokens: bool = Field(False, description="Whether to send what a model says as it says it.")
+    watch_token: str | None = Field(
+        None, max_length=64, description="From `POST /task/{task_id}/watch-token`, in place of an API key."
+    )
+
+
 class TaskAccepted(BaseModel):
     task_id: str
     status: str
@@ -143,6 +156,13 @@ class TaskAccepted(BaseModel):
 class CancelAnswer(BaseModel):
     task_id: str
     status: str = Field(description="`cancelled`, or `running`: it was asked to stop and does so shortly.")
+
+
+class WatchToken(BaseModel):
+    task_id: str
+    watch_token: str
+    expires_at: Stamp = Field(description="Until then it lets in; a stream that it opened goes on.")
+    path: str = Field(description="Of the events, token included: what an `EventSource` takes after the origin.")
 
 
 class ReplayAnswer(BaseModel):

@@ -4,15 +4,18 @@ import socket
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from core_config import ConfigurationError
 
+from .event_stream import DROP
 from .running import Gateway
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
 """Longer than the sixty seconds after which load balancers drop idle connections: it is they who close, not we."""
 SHUTDOWN_S = 5
+LINGER_S = 5.0
 
 
 def inherited_socket(fd: int) -> socket.socket:
@@ -48,6 +51,24 @@ def address_of(listener: socket.socket) -> str | None:
     return host
 
 
+class Connection(HttpToolsProtocol):
+    """uvicorn's, with a way to end an answer whose reader takes nothing: a plain close waits for the reader."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {DROP: {"drop": self.drop}}
+
+    def drop(self, last: bytes) -> None:
+        """Closes the connection. `last` ends the (chunked) answer, should the reader read again within LINGER_S."""
+        cycle = self.cycle
+        if cycle is None or cycle.disconnected or self.transport.is_closing():
+            return
+        self.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last))
+        cycle.response_complete = True  # for uvicorn, which else reports an answer without an end
+        self.transport.close()
+        self.loop.call_later(LINGER_S, self.transport.abort)
+
+
 class Server(uvicorn.Server):
     """uvicorn, with a shutdown that first lets waiting calls answer: else each would hold it up for a minute."""
 
@@ -56,7 +77,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 loop="uvloop",
-                http="httptools",
+                http=Connection,
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -72,5 +93,5 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         gateway: Gateway = self._app.state.gateway
-        gateway.stopping.set()
+        gateway.begin_stop()
         await super().shutdown(sockets)

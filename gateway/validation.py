@@ -52,8 +52,8 @@ def _known_fields(request: Request, where: str) -> list[str]:
     fields = [route.body_field] if where == "body" else route.dependant.query_params
     models = [field.field_info.annotation for field in fields if field is not None]
     return sorted(
-        name
+        field.alias or name
         for model in models
         if isinstance(model, type) and issubclass(model, BaseModel)
-        for name in model.model_fields
+        for name, field in model.model_fields.items()
     )

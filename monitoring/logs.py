@@ -27,12 +27,14 @@ SHORTEST_SECRET = 6
 
 _KEY_PATTERNS = re.compile(
     r"\b(?:sk|pk|rk|ak|whsec|tvly)[-_][A-Za-z0-9_-]{8,}"  # keys of providers, of Langfuse, of our own callers
+    r"|\bwt_[0-9a-f]{1,12}_[A-Za-z0-9_-]{8,}"  # watch tokens
     r"|(?i:\bBearer\s+)[A-Za-z0-9._~+/=-]{6,}"
     r"|(?i:\bBasic\s+)(?=[a-z]*[A-Z0-9+/=])[A-Za-z0-9._~+/=-]{6,}"  # no words such as "basic principles"
     r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"  # user:password in an address
 )
 _KEY_BEGUN = re.compile(
     r"\b(?:sk|pk|rk|ak|whsec|tvly)[-_][A-Za-z0-9_-]*\Z"
+    r"|\bwt_[0-9a-f]{0,12}(?:_[A-Za-z0-9_-]*)?\Z"
     r"|(?i:\b(?:Bearer|Basic))(?:\s+[A-Za-z0-9._~+/=-]*)?\Z"
     r"|(?<=://)[^\s/@]*\Z"
 )

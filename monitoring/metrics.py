@@ -33,6 +33,11 @@ REQUEST_DURATION = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
 )
 TASKS_ENQUEUED = Counter("agent_tasks_enqueued_total", "Tasks that were written to the queue.")
+STREAMS_ENDED = Counter(
+    "agent_event_streams_ended_total",
+    "Event streams that ended, by reason: result, left (the client), stalled (it took nothing), shutdown, gone.",
+    ["reason"],
+)
 
 
 def counts_are_shared() -> bool:

@@ -8,12 +8,14 @@ from typing import Any
 import orjson
 
 from .records import TaskRecord
+from .states import Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskEvent:
     """One entry. `type`: `status` (it changed to `status`), `cancel_requested`, `due` (a scheduled task's time came),
-    `let_in` (a blocked task's session is its own now), `step` (a model or tool call began or ended).
+    `let_in` (a blocked task's session is its own now), `step` (a model or tool call began or ended), `token` (more of
+    what a model says).
     """
 
     id: str
@@ -34,6 +36,21 @@ class TaskEvent:
     `rate` (its requests a minute), `cooldown` (of the model), `pause` (of the model or the agent).
     """
     step: Mapping[str, Any] | None = None
+    number: int | None = None
+    """Of a token: the step that it is of."""
+    kind: str | None = None
+    """Of a token: `text` or `reasoning`."""
+    text: str | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the task ended with it. It may go on after that: an operator can replay what failed."""
+        return self.type == "status" and Status(self.status).is_final
+
+    @property
+    def is_submit(self) -> bool:
+        """Whether it is the first that a task ever had."""
+        return self.type == "status" and self.fence == 0 and self.status == Status.PENDING.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +65,13 @@ class TaskHistory:
 
 
 def event_of(entry_id: str, flat: Sequence[str]) -> TaskEvent:
-    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    return event_from(entry_id, dict(zip(flat[::2], flat[1::2], strict=True)))
+
+
+def event_from(entry_id: str, fields: Mapping[str, str]) -> TaskEvent:
     step = fields.get("step")
     due = fields.get("due")
+    number = fields.get("number")
     return TaskEvent(
         id=entry_id,
         type=fields["type"],
@@ -65,6 +86,9 @@ def event_of(entry_id: str, flat: Sequence[str]) -> TaskEvent:
         model=fields.get("model"),
         held=held_of(fields.get("held", "")),
         step=None if step is None else orjson.loads(step),
+        number=None if number is None else int(number),
+        kind=fields.get("kind"),
+        text=fields.get("text"),
     )
 
 

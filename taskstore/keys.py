@@ -116,6 +116,10 @@ class Keys:
         """Channel that nobody publishes to: it keeps a process's subscription open while it follows no task."""
         return f"{self.prefix}watch"
 
+    def watch_key(self) -> str:
+        """String: what watch tokens are signed with, hex. Made by the first gateway that needs it; stays."""
+        return f"{self.prefix}watch-key"
+
     def workers(self) -> str:
         """Sorted set: worker id by when it was last seen, ms. Swept after an hour."""
         return f"{self.prefix}workers"

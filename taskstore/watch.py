@@ -1,17 +1,19 @@
-"""Waking up when a task changes: one subscription of a process serves everybody in it who waits.
+"""Hearing that a task changed: one subscription of a process serves everybody in it who waits or follows.
 
-A published message is a hint, never the truth: it can be lost when Redis restarts, so a waiter also looks by itself
-every few seconds.
+A published message is a hint, never the truth: it can be lost while the subscription is made or when Redis restarts. So
+whoever hears is also told when the subscription begins, and begins again, and looks then. That is enough as long as a
+dead connection is noticed: after a silence the server is asked for a sign of life.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from core_config import Settings
@@ -23,18 +25,23 @@ from .store import ANY_CALLER, TaskStore
 
 LOOK_EVERY_S = 2.0
 RECONNECT_AFTER_S = 0.5
+SILENCE_S = 30.0
+"""After so long without a message the server is asked whether it is there, and has SIGN_OF_LIFE_S to answer."""
+SIGN_OF_LIFE_S = 10.0
 
 log = logging.getLogger(__name__)
 
+OnChange = Callable[[], None]
+
 
 class Watcher:
-    """Follows the channels of the tasks that somebody in this process waits for. `start`, `stop`; both may repeat."""
+    """Hears the channels of the tasks that somebody in this process cares for. `start`, `stop`; both may repeat."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         """`redis` is a client made with `connect(url, blocking=True)`: its replies come when they come."""
         self._redis = redis
         self._keys = Keys(settings.key_prefix)
-        self._changes: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._changes: defaultdict[str, set[OnChange]] = defaultdict(set)
         self._pubsub: PubSub | None = None
         self._task: asyncio.Task[None] | None = None
         self._away = False
@@ -50,20 +57,31 @@ class Watcher:
                 await self._task
             self._task = None
 
+    async def hear(self, task_id: str, on_change: OnChange) -> None:
+        """Calls `on_change` at each change of the task until `unhear`, and when that begins, which is at once or when
+        Redis is back: of what changed before then nobody was told.
+        """
+        channel = self._keys.events(task_id)
+        self._changes[channel].add(on_change)
+        await self._subscribe([channel])
+
+    async def unhear(self, task_id: str, on_change: OnChange) -> None:
+        channel = self._keys.events(task_id)
+        self._changes[channel].discard(on_change)
+        if not self._changes[channel]:
+            del self._changes[channel]
+            await self._unsubscribe(channel)
+
     @contextlib.asynccontextmanager
     async def following(self, task_id: str) -> AsyncIterator[asyncio.Event]:
-        """An event that is set at each change of the task, from now on; clear it before looking."""
-        channel = self._keys.events(task_id)
+        """An event that is set as `hear` tells; clear it before looking."""
         change = asyncio.Event()
-        self._changes[channel].add(change)
+        on_change = change.set
         try:
-            await self._subscribe([channel])
+            await self.hear(task_id, on_change)
             yield change
         finally:
-            self._changes[channel].discard(change)
-            if not self._changes[channel]:
-                del self._changes[channel]
-                await self._unsubscribe(channel)
+            await self.unhear(task_id, on_change)
 
     async def wait_final(
         self, store: TaskStore, task_id: str, *, caller: str = ANY_CALLER, timeout_s: float
@@ -79,6 +97,10 @@ class Watcher:
         until = asyncio.get_running_loop().time() + timeout_s
         async with self.following(task_id) as change:
             while True:
+                left = until - asyncio.get_running_loop().time()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(left, LOOK_EVERY_S)):
+                        await change.wait()
                 change.clear()
                 left = until - asyncio.get_running_loop().time()
                 try:
@@ -88,9 +110,6 @@ class Watcher:
                 except StoreUnavailable:
                     if left <= 0:
                         raise
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(left, LOOK_EVERY_S)):
-                        await change.wait()
 
     async def _subscribe(self, channels: Iterable[str]) -> None:
         if self._pubsub is not None:
@@ -105,17 +124,14 @@ class Watcher:
     async def _listen(self) -> None:
         while True:
             try:
-                async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+                async with self._redis.pubsub() as pubsub:
                     # a channel of its own keeps the subscription open while nobody waits
                     await pubsub.subscribe(self._keys.watch())
                     self._away = False
                     self._pubsub = pubsub  # from here on a new follower subscribes by itself
                     if self._changes:
                         await pubsub.subscribe(*self._changes)
-                    for changes in self._changes.values():  # what was announced while we were away
-                        _wake(changes)
-                    async for message in pubsub.listen():
-                        _wake(self._changes.get(message["channel"], ()))
+                    await self._hear(pubsub)
             except (RedisError, OSError) as error:
                 if not self._away:  # once an outage, not at each try
                     log.warning("watch_lost", extra={"error": error})
@@ -124,7 +140,21 @@ class Watcher:
                 self._pubsub = None
             await asyncio.sleep(RECONNECT_AFTER_S)
 
+    async def _hear(self, pubsub: PubSub) -> None:
+        """Until the connection is lost, which it raises. A `subscribe` is Redis's word that it has begun."""
+        asked = False
+        while True:
+            message = await pubsub.get_message(timeout=SIGN_OF_LIFE_S if asked else SILENCE_S)
+            if message is not None:
+                asked = False
+                if message["type"] in {"message", "subscribe"}:
+                    self._wake(message["channel"])
+            elif asked:
+                raise RedisConnectionError(f"no sign of life for {SILENCE_S + SIGN_OF_LIFE_S:.0f} s")
+            else:
+                await pubsub.ping()
+                asked = True
 
-def _wake(changes: Iterable[asyncio.Event]) -> None:
-    for change in changes:
-        change.set()
+    def _wake(self, channel: str) -> None:
+        for on_change in tuple(self._changes.get(channel, ())):
+            on_change()

@@ -14,14 +14,18 @@ from . import (
     ready,
     replay_task,
     submit_task,
+    task_events,
+    watch_token,
 )
 
 ROUTES = (
     submit_task,
     read_task,
+    task_events,
     chat,
     cancel_task,
     replay_task,
+    watch_token,
     list_tasks,
     list_models,
     list_agents,

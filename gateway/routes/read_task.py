@@ -8,11 +8,11 @@ from starlette.responses import Response
 
 from gateway.answers import answer
 from gateway.openapi import problems
+from gateway.reading import view_of
 from gateway.running import caller_of, gateway_of
 from gateway.schemas import WaitQuery
 from gateway.task_view import TaskView
 from gateway.waiting import demand_id, look_or_wait
-from taskstore.steps import Step, steps_of
 
 POLL_AGAIN_S = "1"
 
@@ -22,12 +22,8 @@ async def read_task(request: Request, task_id: str, query: Annotated[WaitQuery, 
     gateway = gateway_of(request)
     caller = caller_of(request).may_touch
     task = await look_or_wait(gateway, demand_id(task_id), caller, query.wait)
-    steps: list[Step] = []
-    if task.steps:  # the stream is read only when there is something in it to show
-        history = await gateway.store.history(task_id, caller)
-        task, steps = history.record, steps_of(history.record, history.events)
-    view = TaskView.of(task, steps, simulated=gateway.models.simulated(task))
-    return answer(view, headers={} if task.is_final else {"Retry-After": POLL_AGAIN_S})
+    view = await view_of(gateway, task, caller)
+    return answer(view, headers={} if view.completed_at else {"Retry-After": POLL_AGAIN_S})
 
 
 def add(app: FastAPI) -> None:
