@@ -55,6 +55,7 @@ class TokenData(BaseModel):
     number: int | None = Field(description="The step that it is of.")
     kind: Literal["text", "reasoning"]
     text: str
+    lost: int | None = Field(description="How many characters are missing before it; null when none are.")
     at: Stamp
 
 
@@ -148,5 +149,6 @@ def _token(task_id: str, event: TaskEvent) -> TokenData:
         number=event.number,
         kind="reasoning" if event.kind == "reasoning" else "text",
         text=event.text or "",
+        lost=event.lost,
         at=event.at,
     )

@@ -41,6 +41,8 @@ class TaskEvent:
     kind: str | None = None
     """Of a token: `text` or `reasoning`."""
     text: str | None = None
+    lost: int | None = None
+    """Of a token: how many characters are missing before it."""
 
     @property
     def is_final(self) -> bool:
@@ -71,7 +73,7 @@ def event_of(entry_id: str, flat: Sequence[str]) -> TaskEvent:
 def event_from(entry_id: str, fields: Mapping[str, str]) -> TaskEvent:
     step = fields.get("step")
     due = fields.get("due")
-    number = fields.get("number")
+    number, lost = fields.get("number"), fields.get("lost")
     return TaskEvent(
         id=entry_id,
         type=fields["type"],
@@ -89,6 +91,7 @@ def event_from(entry_id: str, fields: Mapping[str, str]) -> TaskEvent:
         number=None if number is None else int(number),
         kind=fields.get("kind"),
         text=fields.get("text"),
+        lost=None if lost is None else int(lost),
     )
 
 

@@ -45,6 +45,7 @@ ROWS = {
     "POST /task/{task_id}/replay": Row({"json": {"model": "Simulator"}}, admin=True),
     "GET /tasks": Row(),
     "POST /chat": Row({"json": {"message": "m"}}),
+    "POST /chat/stream": Row({"json": {"message": "m"}}),
     "GET /models": Row(),
     "GET /agents": Row(),
     "GET /health": Row(),
