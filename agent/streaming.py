@@ -38,7 +38,7 @@ def _unmend(chunk: AIMessageChunk, message: Any) -> None:
     """Takes back what LangChain made of tool calls whose arguments are no JSON: it mends a stream's as far as they
     came, also when it is over, and a tool would be called with the half of what the model meant.
     """
-    broken = [call for call in chunk.tool_call_chunks if not _is_object(call["args"])]
+    broken = [call for call in chunk.tool_call_chunks if (call["args"] or "").strip() and not _is_object(call["args"])]
     if not broken:
         return
     kept = [call for call in chunk.tool_call_chunks if call not in broken]
