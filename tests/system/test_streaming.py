@@ -1,4 +1,4 @@
-"""POST /chat/stream on the system as shipped: gateway, Redis, worker, LangChain, LiteLLM and a simulator that streams."""
+"""POST /chat/stream on the system as shipped: gateway, Redis, worker, LangChain, LiteLLM and the simulator."""
 
 import json
 import uuid
@@ -35,7 +35,9 @@ def test_each_token_comes_while_the_next_one_is_held_back(system):
     """
     word = uuid.uuid4().hex[:8]
     said: list[str] = []
-    with system.http.stream("POST", "/chat/stream", json={"message": f"[[hold_each tokens=12]] hello {word}"}) as answer:
+    with system.http.stream(
+        "POST", "/chat/stream", json={"message": f"[[hold_each tokens=12]] hello {word}"}
+    ) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
         coming = events(answer)
