@@ -33,7 +33,8 @@ class _Words:
         self._redactor = redactor
         self._kind: TokenKind = "text"
         self._text = RedactedText(redactor)
-        self._ready: list[tuple[TokenKind, str]] = []
+        self._ready: list[tuple[TokenKind, str, int]] = []
+        self._lost = 0
 
     def add(self, kind: TokenKind, text: str) -> None:
         if kind != self._kind:
@@ -41,25 +42,34 @@ class _Words:
             self._kind = kind
         self._put(self._text.add(text))
 
+    def lose(self, text: str) -> None:
+        self._lost += len(text)
+
     def end(self) -> None:
         self._put(self._text.end())
         self._text = RedactedText(self._redactor)
 
     @property
     def size(self) -> int:
-        return self._text.held + sum(len(text) for _, text in self._ready)
+        return self._text.held + sum(len(text) for _, text, _ in self._ready)
 
-    def take(self) -> list[tuple[TokenKind, str]]:
+    def take(self, *, over: bool) -> list[tuple[TokenKind, str, int]]:
+        """Kind, text, and how many characters are missing before it. `over`: there is no more to come."""
+        if over:
+            self.end()
+            if self._lost:
+                self._ready.append((self._kind, "", self._lost))
         ready, self._ready = self._ready, []
         return ready
 
     def _put(self, text: str) -> None:
         if not text:
             return
-        if self._ready and self._ready[-1][0] == self._kind:
-            self._ready[-1] = (self._kind, self._ready[-1][1] + text)
+        if self._ready and self._ready[-1][0] == self._kind and not self._lost:
+            self._ready[-1] = (self._kind, self._ready[-1][1] + text, self._ready[-1][2])
         else:
-            self._ready.append((self._kind, text))
+            self._ready.append((self._kind, text, self._lost))
+            self._lost = 0
 
 
 class Tokens:
@@ -76,16 +86,17 @@ class Tokens:
         """More of what the model call of that step number says. Within how many seconds to take it; None when that was
         said of what it goes with.
         """
-        if self._taken + sum(call.size for call in self._calls.values()) + len(text) > MOST_WAITING:
-            self._lost += len(text)
+        first = number not in self._calls
+        if first:
+            self._calls[number] = _Words(self._redactor)
+        call = self._calls[number]
+        if self._taken + sum(one.size for one in self._calls.values()) + len(text) > MOST_WAITING:
+            call.lose(text)
             return None
-        call = self._calls.get(number)
-        if call is None:
-            call = self._calls[number] = _Words(self._redactor)
-            self._due = min(self._due, time.monotonic())
-            self._announced = False
         call.add(kind, clean(text))
-        if self._announced:
+        if first:
+            self._due = min(self._due, time.monotonic())
+        elif self._announced:
             return None
         self._announced = True
         return self.due_in()
@@ -93,11 +104,7 @@ class Tokens:
     def end(self, number: int) -> list[StepNote]:
         """What is left of a call that is over."""
         call = self._calls.pop(number, None)
-        if call is None:
-            return []
-        call.end()
-        notes = self._notes(number, call)
-        return notes if not self._lost else [*notes, self._note(number, "text", "")]
+        return [] if call is None else self._notes(number, call, over=True)
 
     def take(self, *, all_of_it: bool = False) -> list[StepNote]:
         """What is due, or all that there is."""
@@ -106,7 +113,7 @@ class Tokens:
         if not self._announced or self.due_in() > EARLY_S:
             return []
         self._announced = False
-        notes = [note for number, call in self._calls.items() for note in self._notes(number, call)]
+        notes = [note for number, call in self._calls.items() for note in self._notes(number, call, over=False)]
         if notes:
             self.wait(TOKENS_AFTER_S * (1 + self._entries / SLOWER_AFTER))
         return notes
@@ -130,17 +137,15 @@ class Tokens:
         self.written(notes)
         self._lost += _size(notes)
 
-    def _notes(self, number: int, call: _Words) -> list[StepNote]:
-        return [self._note(number, kind, text) for kind, text in call.take()]
-
-    def _note(self, number: int, kind: TokenKind, text: str) -> StepNote:
-        about: list[str | int] = ["token", number, kind]
-        if self._lost:
-            about.append(self._lost)
-            self._lost = 0
-        self._entries += 1
-        self._taken += len(text)
-        return StepNote(text, time.monotonic(), about)
+    def _notes(self, number: int, call: _Words, *, over: bool) -> list[StepNote]:
+        notes = []
+        for kind, text, missing in call.take(over=over):
+            lost, self._lost = missing + self._lost, 0
+            about: list[str | int] = ["token", number, kind, lost]
+            notes.append(StepNote(text, time.monotonic(), about if lost else about[:-1]))
+            self._entries += 1
+            self._taken += len(text)
+        return notes
 
 
 def _size(notes: Sequence[StepNote | int]) -> int:

@@ -20,7 +20,7 @@ TEXTS = [
     "sk-abcdefgh hunter2secret passw0rd-x wt_0a1b2c_ABCDEFGHIJ kurz: ä€🙂!!",
     "risk-averse task_abcdefghij, sk- and wt_ and Bearer",
 ]
-BEGINNINGS = re.compile(r"(?:sk?|pa?s?|hu?|aa?|Beare|Bear|Bea|Bas|Ba|Be|B|wt?|ku?)?\[redacted\]")
+BEGINNINGS = re.compile(r"(?:(?:sk?|pa?s?|hu?|aa?|Beare|Bear|Bea|Basic|Basi|Bas|Ba|Be|B|wt?|ku?))?\[redacted\]")
 """What was shown before it was told for a secret's beginning stays."""
 
 

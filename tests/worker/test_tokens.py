@@ -151,17 +151,19 @@ def test_what_waits_is_bounded_and_what_is_too_much_is_said():
     log.token(500, "text", "z" * 10)
     batch = log.take()
     assert batch is not None
-    *steps, token = batch.notes
+    *steps, first, token = batch.notes
     assert len(steps) == MOST_STEPS, "no step gave way"
+    assert isinstance(first, StepNote)
     assert isinstance(token, StepNote)
-    assert (token.text[-1], token.call[3]) == ("z", 11)
+    assert (first.text[-1], len(first.call)) == ("x", 3)
+    assert (token.text, token.call[3]) == ("z" * 10, 11)
     log.put_back(batch)
     log.token(500, "text", "more")
     log.note(model(500, "end"))
     again = log.take()
     assert again is not None
-    assert again.notes[: MOST_STEPS + 1] == batch.notes, "the same keep their numbers"
-    last, dropped = again.notes[MOST_STEPS + 1 :]
+    assert again.notes[: MOST_STEPS + 2] == batch.notes, "the same keep their numbers"
+    last, dropped = again.notes[MOST_STEPS + 2 :]
     assert isinstance(last, StepNote)
     assert (last.text, last.call[3], dropped) == ("", 4, 1), "a last entry says that words are missing"
     log.written(again)
@@ -288,7 +290,8 @@ async def test_a_redis_that_is_away_costs_words_only_beyond_what_may_wait_and_no
     bench.server.start()
 
     async def back() -> bool:
-        return len(await bench.said(log)) == 3
+        assert log._tokens
+        return len(await bench.said(log)) == 3 and log._tokens._taken == 0
 
     await eventually(back)
     log.token(2, "text", "Back.")
