@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve(settings: Settings, fd: int | None) -> None:
     from .app import create_app, refuse_open_door  # noqa: PLC0415  a bad setting is told before the slow imports
+    from .redis_at_start import refuse_eviction  # noqa: PLC0415
     from .server import Server, address_of, inherited_socket, own_socket  # noqa: PLC0415
 
     keep_loopback_off_proxies()
@@ -47,6 +48,7 @@ def _serve(settings: Settings, fd: int | None) -> None:
         host = address_of(listener)
         if host is not None:
             refuse_open_door(settings, host)
+        refuse_eviction(settings)
         log.info("listening", extra={"address": listener.getsockname(), "fd": fd})
         gc.collect()
         gc.freeze()  # what start-up made stays: the collector need not walk it again

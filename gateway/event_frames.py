@@ -55,7 +55,7 @@ class TokenData(BaseModel):
     number: int | None = Field(description="The step that it is of.")
     kind: Literal["text", "reasoning"]
     text: str
-    lost: int | None = Field(description="How many characters are missing before it; null when none are.")
+    lost: int = Field(description="Characters that are missing before it; 0 save when there is too much to keep.")
     at: Stamp
 
 

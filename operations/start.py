@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     state = runstate.running(settings.var_dir)
     if state is None:
         raise CommandError("it was stopped again while it started.")
-    print(welcome.text(settings, state), flush=True)
+    print(welcome.text(settings, state, _durability(settings.redis_url or state.redis_url)), flush=True)
     agents.warn(settings, state)
     return 0
 
@@ -72,6 +72,14 @@ def check(settings: Settings, *, port_is_ours: bool = False) -> None:
         facts = redis_check.check(settings.redis_url, lambda line: print(line, flush=True))
         if facts.warning:
             print(f"Warning: {facts.warning}", file=sys.stderr)
+
+
+def _durability(url: str) -> str:
+    try:
+        facts = redis_check.probe(url)
+    except CommandError:  # it answered a moment ago; what becomes of it is the supervisor's business
+        return ""
+    return facts.durability if facts else ""
 
 
 def _wait_started(settings: Settings, process: "subprocess.Popen[bytes]") -> None:

@@ -21,7 +21,6 @@ from pathlib import Path
 from core_config import SIMULATOR, Settings, keep_loopback_off_proxies
 from operations import (
     configuration,
-    embedded_redis,
     kept,
     logfiles,
     plan,
@@ -167,7 +166,7 @@ class Supervisor:
                 problem = str(error)
             else:
                 if facts and child.record and facts.process_id == child.record.pid:
-                    log.info("redis %s answers at %s (%s)", facts.version, self.redis_url, embedded_redis.DURABILITY)
+                    log.info("redis %s answers at %s (%s)", facts.version, self.redis_url, facts.durability)
                     return
                 problem = "another Redis took its port" if facts else "it is still loading its data"
             await asyncio.sleep(0.05 if child.restarts == 0 else 0.3)

@@ -4,13 +4,13 @@ import shlex
 import sys
 
 from core_config import Settings, load_registry
-from operations import embedded_redis
 from operations.runstate import RunState
 
 _QUESTION = "Compute (123 * 456 + 789) / 3"
 
 
-def text(settings: Settings, state: RunState) -> str:
+def text(settings: Settings, state: RunState, durability: str) -> str:
+    """`durability`: what Redis promises, as a phrase; empty when it has just stopped answering."""
     key = ' -H "Authorization: Bearer $KEY"' if settings.has_api_keys else ""
     url = state.gateway_url
     body = '{"message": "' + _QUESTION + '"}'
@@ -20,7 +20,7 @@ def text(settings: Settings, state: RunState) -> str:
         f"Longhaul is running at {url}",
         "",
         *_model(settings, state),
-        f"  Redis  {state.redis_url} ({_redis(state)})",
+        f"  Redis  {state.redis_url} ({_redis(state, durability)})",
         f"  Logs   {settings.var_dir / 'logs'}",
         *(["  Reload on: a change of the agents' code replaces the workers"] if state.reload else []),
         "",
@@ -44,5 +44,5 @@ def _model(settings: Settings, state: RunState) -> list[str]:
     ]
 
 
-def _redis(state: RunState) -> str:
-    return f"private; {embedded_redis.DURABILITY}" if state.redis_is_private else "yours"
+def _redis(state: RunState, durability: str) -> str:
+    return "; ".join(filter(None, ["private" if state.redis_is_private else "yours", durability]))

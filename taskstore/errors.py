@@ -1,11 +1,14 @@
 """What the store can refuse.
 
 StoreError
-+-- StoreUnavailable      Redis did not answer in time, or is loading: nothing is known of the write, ask again
++-- StoreUnavailable      Redis did not answer in time: nothing is known of the write, ask again
+|   +-- StoreLoading      Redis has started and reads its data: nothing was written
 |   +-- StorageFull       Redis takes no more writes (memory, disk): nothing was written
 +-- QueueFull             as many tasks wait as QUEUE_MAX_DEPTH allows: nothing was written
 +-- AgentUnavailable      no worker can run the task's agent: nothing was written
++-- SessionBusy           another task has the session, and this one was not to wait: nothing was written
 +-- TaskNotFound          unknown, expired, or another caller's
++-- SessionNotFound       unknown, expired, deleted, or another caller's
 +-- WrongStatus           the task's status does not allow the verb
 |   +-- NotDead           it is no dead letter, or not the one that was seen: buried again since
 +-- IdempotencyConflict   the key was used with another body
@@ -18,6 +21,10 @@ class StoreError(Exception):
 
 class StoreUnavailable(StoreError):  # noqa: N818  states of a store, not errors of a program
     retry_after_s = 1
+
+
+class StoreLoading(StoreUnavailable):
+    retry_after_s = 2
 
 
 class StorageFull(StoreUnavailable):
@@ -38,7 +45,17 @@ class AgentUnavailable(StoreError):  # noqa: N818
         self.problem = problem
 
 
+class SessionBusy(StoreError):  # noqa: N818
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"task {task_id} has the session")
+        self.task_id = task_id
+
+
 class TaskNotFound(StoreError):  # noqa: N818
+    pass
+
+
+class SessionNotFound(StoreError):  # noqa: N818
     pass
 
 

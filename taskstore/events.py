@@ -35,14 +35,16 @@ class TaskEvent:
     """Of the wait before this run, the ms that each of these was the reason for: `limit` (the model's tasks at once),
     `rate` (its requests a minute), `cooldown` (of the model), `pause` (of the model or the agent).
     """
+    alone: bool = False
+    """Of a run: it is in quarantine."""
     step: Mapping[str, Any] | None = None
     number: int | None = None
     """Of a token: the step that it is of."""
     kind: str | None = None
     """Of a token: `text` or `reasoning`."""
     text: str | None = None
-    lost: int | None = None
-    """Of a token: how many characters are missing before it."""
+    lost: int = 0
+    """Of a token: how many characters of what the model said are missing before it."""
 
     @property
     def is_final(self) -> bool:
@@ -73,7 +75,7 @@ def event_of(entry_id: str, flat: Sequence[str]) -> TaskEvent:
 def event_from(entry_id: str, fields: Mapping[str, str]) -> TaskEvent:
     step = fields.get("step")
     due = fields.get("due")
-    number, lost = fields.get("number"), fields.get("lost")
+    number = fields.get("number")
     return TaskEvent(
         id=entry_id,
         type=fields["type"],
@@ -87,11 +89,12 @@ def event_from(entry_id: str, fields: Mapping[str, str]) -> TaskEvent:
         worker=fields.get("worker") or None,
         model=fields.get("model"),
         held=held_of(fields.get("held", "")),
+        alone="alone" in fields,
         step=None if step is None else orjson.loads(step),
         number=None if number is None else int(number),
         kind=fields.get("kind"),
         text=fields.get("text"),
-        lost=None if lost is None else int(lost),
+        lost=int(fields.get("lost", "0")),
     )
 
 

@@ -1,8 +1,9 @@
-"""The verbs' Lua: `scripts/_prelude.lua` + `scripts/_gates.lua` + `scripts/<verb>.lua`, joined here, run by EVALSHA.
+"""The verbs' Lua: the files of SHARED + `scripts/<verb>.lua`, joined here, run by EVALSHA.
 
 Scripts are addressed by their content, so two versions of the code can run side by side on one Redis.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -24,7 +25,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from core_config import Settings
 
-from .errors import StorageFull, StoreUnavailable
+from .errors import StorageFull, StoreLoading, StoreUnavailable
 
 FOLDER = Path(__file__).parent / "scripts"
 VERBS = (
@@ -41,15 +42,18 @@ VERBS = (
     "decide",
     "replay",
     "purge",
+    "sessions",
+    "read_session",
+    "forget_session",
     "pause",
     "resume",
     "report",
     "overview",
     "audit",
 )
-SHARED = ("_prelude", "_gates")
+SHARED = ("_prelude", "_gates", "_sessions")
 FULL = ("OOM", "MISCONF")
-AWAY = ("LOADING", "READONLY", "NOREPLICAS", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "NOAUTH")
+AWAY = ("READONLY", "NOREPLICAS", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "NOAUTH")
 
 
 @cache
@@ -65,6 +69,7 @@ def policy_of(settings: Settings) -> str:
             "retention": settings.result_ttl_seconds * 1000,
             "dead_ttl": settings.dead_ttl_seconds * 1000,
             "session_ttl": settings.session_ttl_seconds * 1000,
+            "session_turns": settings.session_max_turns,
             "usage_days": settings.usage_ttl_days,
             "max_retries": settings.max_retries,
             "max_crashes": settings.max_crashes,
@@ -119,9 +124,22 @@ def _translating() -> Iterator[None]:
 
 
 def _translated(error: RedisError) -> Exception:
-    words = str(error).split(" ", 1)
-    if isinstance(error, OutOfMemoryError) or words[0] in FULL:
+    code = code_of(str(error))
+    if isinstance(error, OutOfMemoryError) or code in FULL:
         return StorageFull(f"Redis takes no more writes: {error}")
-    if isinstance(error, BusyLoadingError | ReadOnlyError) or words[0] in AWAY:
+    if isinstance(error, BusyLoadingError) or code == "LOADING":
+        return StoreLoading(f"Redis is loading its data: {error}")
+    if isinstance(error, ReadOnlyError) or code in AWAY:
         return StoreUnavailable(f"Redis is not ready: {error}")
     return error
+
+
+_OF_A_SCRIPT = re.compile(r"(?:ERR )?Error running script .*?: -([A-Z]+) ")
+
+
+def code_of(said: str) -> str:
+    """The word that an error of Redis begins with. Before Redis 7 an error inside a script stood at the end of another:
+    `Error running script (call to f_5838…): @user_script:33: @user_script: 33: -OOM command not allowed …`
+    """
+    found = _OF_A_SCRIPT.match(said)
+    return found[1] if found else said.partition(" ")[0]

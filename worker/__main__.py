@@ -80,14 +80,18 @@ def main() -> int:
     engine = engine_of(
         settings,
         Executor(runner, tracing),
-        WorkerInfo(worker_id, host, pid, VERSION, slots, 0),
+        WorkerInfo(worker_id, host, pid, VERSION, slots, 0, quarantine=bool(options.quarantine)),
         models,
         rules=rules,
         redact=redact,
         prepare=runner.prepare,
         on_shutdown=close,
     )
-    engine.run()
+    try:
+        engine.run()
+    except ConfigurationError as error:
+        sys.stderr.write(f"The configuration does not work: {error}\n")
+        return EXIT_CONFIGURATION
     return 0
 
 

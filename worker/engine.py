@@ -34,8 +34,10 @@ from .bell import Bell
 from .cancels import Cancels
 from .executor import Executor
 from .keeper import Keeper
-from .outage import Outage, until_redis_answers
+from .outage import Outage
 from .reaper import Reaper
+from .redis_at_start import until_usable
+from .role import OwnThread, Role
 from .steps import StepLog
 from .tokens import Tokens
 from .writer import Writer
@@ -108,16 +110,16 @@ class Engine(Worker):
         self._attendant = Attendant(quarantine, worker.id, self.store, settings.drain_seconds, self._outage)
         keys = self.store.keys
         self._bells = {kind: Bell(self._listening, keys, kind, self._on_ring, self._outage) for kind in Kind}
-        self._roles = (
+        self._roles: tuple[Role | OwnThread, ...] = (
             *self._bells.values(),
             Cancels(self._listening, keys, self._on_cancel, self._outage),
-            Reaper(self.store, self._outage),
+            Reaper(settings, self._outage),
         )
 
     # -- the process
 
     async def main(self) -> None:
-        await until_redis_answers(self._redis, self._outage)
+        await until_usable(self._redis, self._outage)
         await self._make_ready()
         await self._keeper.start()
         for role in (self._writer, *self._roles):
@@ -176,6 +178,7 @@ class Engine(Worker):
             log.exception("claim_failed")
             self._look_again_s = AGAIN_AFTER_S
             return
+        self._outage.has_room()
         self._claim_number += 1
         for claim in claimed.tasks:
             self._begin(claim)

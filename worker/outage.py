@@ -1,15 +1,12 @@
-"""One line when Redis goes away and one when it is back, however many of the worker's roles notice."""
+"""One line when Redis goes away and one when it is back, however many of the worker's roles notice; likewise when it
+takes no more writes.
+"""
 
-import asyncio
 import logging
 import time
-from collections.abc import Awaitable
-from typing import cast
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
-LOOK_EVERY_S = 0.5
+from taskstore.errors import StorageFull
+from taskstore.scripts import FULL, code_of
 
 log = logging.getLogger(__name__)
 
@@ -18,26 +15,23 @@ class Outage:
     """Told of every success and failure, from any thread."""
 
     def __init__(self) -> None:
-        self._since: float | None = None
+        self._since: dict[str, float] = {}
 
     def goes_on(self, error: Exception, doing: str) -> None:
-        if self._since is None:
-            self._since = time.monotonic()
-            log.warning("redis_away", extra={"while": doing, "error": error})
+        full = isinstance(error, StorageFull) or code_of(str(error)) in FULL
+        what = "redis_full" if full else "redis_away"
+        if what not in self._since:
+            self._since[what] = time.monotonic()
+            log.warning(what, extra={"while": doing, "error": error})
 
     def is_over(self) -> None:
-        if self._since is not None:
-            seconds = time.monotonic() - self._since
-            self._since = None
-            log.warning("redis_back", extra={"seconds": round(seconds, 1)})
+        self._end("redis_away", "redis_back")
 
+    def has_room(self) -> None:
+        """A claim was accepted: what a full Redis refuses first, while it still takes what ends and keeps tasks."""
+        self._end("redis_full", "redis_has_room")
 
-async def until_redis_answers(redis: Redis, outage: Outage) -> None:
-    while True:
-        try:
-            await cast("Awaitable[object]", redis.ping())
-        except (RedisError, OSError) as error:  # also a Redis that is still loading
-            outage.goes_on(error, "starting")
-            await asyncio.sleep(LOOK_EVERY_S)
-        else:
-            return
+    def _end(self, what: str, word: str) -> None:
+        since = self._since.pop(what, None)
+        if since is not None:
+            log.warning(word, extra={"seconds": round(time.monotonic() - since, 1)})

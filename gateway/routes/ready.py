@@ -10,7 +10,7 @@ from gateway.answers import answer
 from gateway.openapi import problems
 from gateway.running import Gateway, gateway_of
 from gateway.schemas import Check, Readiness
-from taskstore.errors import StoreUnavailable
+from taskstore.errors import StoreLoading, StoreUnavailable
 
 
 async def ready(request: Request) -> Response:
@@ -23,14 +23,19 @@ async def ready(request: Request) -> Response:
 
 async def _checks(gateway: Gateway) -> dict[str, Check]:
     try:
-        workers = len((await gateway.store.overview()).workers)
+        found = (await gateway.store.overview()).workers
+    except StoreLoading:
+        return _no_redis("Redis has started and is reading its data; this ends by itself.")
     except StoreUnavailable:
-        return {
-            "redis": Check(ok=False, detail="Redis does not answer; see REDIS_URL and the gateway's log."),
-            "workers": Check(ok=False, detail="Unknown while Redis does not answer."),
-        }
+        return _no_redis("Redis does not answer; see REDIS_URL and the gateway's log.")
+    workers = sum(not worker.quarantine for worker in found)  # those take nothing that is submitted now
     alive = f"{workers} alive." if workers else "No worker is alive; `python -m worker` starts one."
     return {"redis": Check(ok=True, detail="Answers."), "workers": Check(ok=workers > 0, detail=alive)}
+
+
+def _no_redis(detail: str) -> dict[str, Check]:
+    unknown = Check(ok=False, detail="Unknown while Redis does not answer.")
+    return {"redis": Check(ok=False, detail=detail), "workers": unknown}
 
 
 def add(app: FastAPI) -> None:

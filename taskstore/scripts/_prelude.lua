@@ -10,15 +10,20 @@ local now = clock_parts[1] * 1000 + math.floor(clock_parts[2] / 1000)
 
 local function whole(number) return string.format('%.0f', number) end
 
-local gates = {}  -- what _gates.lua defines
+-- A full Redis (maxmemory, noeviction) refuses a script at its first write, if that may take memory, and never later: no
+-- verb is stopped half-way. Verbs that end, keep or free what was let in begin with a write that takes none, and so are
+-- never refused: what they may add is bounded by what runs.
+local function also_when_full() call('HDEL', P .. 'swept', 'full') end
+
+local gates, sessions = {}, {}  -- what _gates.lua and _sessions.lua define
 
 local FINAL = { success = true, failed = true, cancelled = true }
 
 -- What scripts decide by; bodies (message, result) stay in Redis until they are asked for.
 local FIELDS = {
-  'status', 'at', 'caller', 'model', 'agent', 'kind', 'flow', 'weight', 'vscore', 'session', 'turn', 'user_id',
-  'fence', 'settled', 'attempt', 'retries', 'crashes', 'worker', 'created_at', 'queued_at', 'started_at',
-  'deadline_at', 'cancel_at', 'idem',
+  'status', 'at', 'caller', 'model', 'agent', 'kind', 'flow', 'weight', 'vscore', 'session', 'turn', 'memory',
+  'user_id', 'fence', 'settled', 'attempt', 'retries', 'crashes', 'worker', 'created_at', 'queued_at', 'started_at',
+  'deadline_at', 'cancel_at', 'interrupted_by', 'idem',
 }
 local NUMBERS = {
   turn = true, fence = true, settled = true, attempt = true, retries = true, crashes = true, created_at = true,
@@ -164,9 +169,11 @@ local function leave(id, r)
   if r.at ~= '' then call('ZREM', P .. r.at, id) end
 end
 
-local function session_key(r) return P .. 'session:' .. r.caller .. ':' .. r.session end
-
-local function blocked_name(r) return 'blocked:' .. r.caller .. ':' .. r.session end
+-- The first bytes of a text, up to `most`, and not half a character.
+local function beginning(text, most)
+  if #text <= most then return text end
+  return (string.gsub(string.sub(text, 1, most), '[\192-\255][\128-\191]*$', ''))
+end
 
 -- The fair order: a virtual finish time, given once, when the task is first ready, and kept for good.
 local function stamp(id, r)
@@ -189,18 +196,7 @@ local function place(id, r, due)
     return
   end
   stamp(id, r)
-  if r.session ~= '' then
-    local session = session_key(r)
-    local holder = call('HGET', session, 'holder')
-    if holder and holder ~= id and call('ZSCORE', P .. 'live', holder) then
-      set(id, r, { at = blocked_name(r) })
-      call('ZADD', P .. r.at, whole(r.turn), id)
-      return
-    end
-    call('HSET', session, 'holder', id)
-    call('PERSIST', session)
-    call('PERSIST', session .. ':log')
-  end
+  if r.session ~= '' and not sessions.enter(id, r) then return end
   local lane = lane_of(r)
   local held, ever = gates.held(r)
   if ever then set(id, r, { held_from = gates.held_text(held, '') }) end
@@ -257,44 +253,6 @@ local function keep(id, r, progress, at)
   if spent.partial then call('HSET', task_key(id), 'partial', spent.partial) end
 end
 
-local SESSION_TURNS = 50
-
-local function let_expire(session)
-  call('PEXPIRE', session, whole(policy.session_ttl))
-  call('PEXPIRE', session .. ':log', whole(policy.session_ttl))
-end
-
--- The session's turn is kept, its next task is let in, and the session's time to live starts when nobody is left.
-local function end_turn(id, r, status, result)
-  local session = session_key(r)
-  local holder = call('HGET', session, 'holder')
-  if holder ~= id then
-    -- its first task ended before its time came: nobody else would ever give the session a time to live
-    if not holder then let_expire(session) end
-    return
-  end
-  if status == 'success' then
-    local message, input = unpack(call('HMGET', task_key(id), 'message', 'input'))
-    if message == '' and input then message = input end
-    call('RPUSH', session .. ':log', cjson.encode({ task = id, message = message, answer = result }))
-    call('LTRIM', session .. ':log', -SESSION_TURNS, -1)
-    call('HINCRBY', session, 'turns', 1)
-  end
-  call('HDEL', session, 'holder')
-  call('HSET', session, 'updated_at', whole(now))
-  while true do
-    local next_id = call('ZPOPMIN', P .. blocked_name(r))[1]
-    if not next_id then break end
-    local waiting = load(next_id)
-    if waiting and waiting.at == blocked_name(r) then
-      place(next_id, waiting, now)
-      event(next_id, waiting, 'let_in')
-      return
-    end
-  end
-  let_expire(session)
-end
-
 -- The caller stands in the member: when the record's own time to live comes first, its index entry must go all the same.
 local function gone_member(id, r) return id .. ' ' .. r.caller end
 
@@ -335,7 +293,7 @@ local function final(id, r, status, data)
   end
   call('ZADD', P .. 'gone', whole(now + ttl), gone_member(id, r))
   event(id, r, 'status', { 'cause', r.cause, 'error_code', data.error_code or '' })
-  if r.session ~= '' then end_turn(id, r, status, data.result or '') end
+  if r.session ~= '' then sessions.leave(id, r, data) end
   -- what it got done is of use to a replay only, and only what failed can be replayed
   if status ~= 'failed' then call('DEL', steps_key(id)) end
   -- a minute longer than the sweep's own time to forget: the sweep is the rule, this the net
@@ -345,7 +303,30 @@ local function final(id, r, status, data)
   if r.idem ~= '' then call('PEXPIRE', r.idem, whole(ttl + 60000)) end
 end
 
-local CANCELLED = { error_code = 'cancelled', error = 'The task was cancelled.', cause = 'cancelled' }
+-- What a task ends with whose cancel was requested.
+local function cancelled(r)
+  if r.interrupted_by == '' then
+    return { error_code = 'cancelled', error = 'The task was cancelled.', cause = 'cancelled' }
+  end
+  local error = 'The task was interrupted by task ' .. r.interrupted_by .. ' of its session.'
+  return { error_code = 'cancelled', error = error, cause = 'interrupted' }
+end
 
 local EXPIRED = { error_code = 'deadline_exceeded', error = 'The task did not finish before its deadline.' }
+
+-- A task that no worker holds ends at once; a running one is asked to, by a field that no message can lose. by: the task
+-- that interrupts it, if it is that; of two who ask, the first counts. The status after it.
+local function cancel(id, r, by)
+  if r.cancel_at == '' and by then set(id, r, { interrupted_by = by }) end
+  if r.status ~= 'running' then
+    final(id, r, 'cancelled', cancelled(r))
+    return r.status
+  end
+  if r.cancel_at == '' then
+    set(id, r, { cancel_at = now })
+    event(id, r, 'cancel_requested', by and { 'cause', 'interrupted' })
+  end
+  call('PUBLISH', P .. 'cancel', id)
+  return r.status
+end
 

@@ -94,10 +94,8 @@ local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema', 's
 local function answer_of(id, r, via)
   local body = call('HMGET', task_key(id), unpack(BODY))
   local left = r.deadline_at > 0 and r.deadline_at - now or -1
-  local history = {}
-  if r.session ~= '' then history = call('LRANGE', session_key(r) .. ':log', 0, -1) end
   return { id, whole(r.fence), whole(r.attempt), whole(r.crashes), whole(r.retries), r.caller, r.model, r.agent, r.kind,
-    body[1] or '', r.user_id, body[2] or '', body[3] or '{}', whole(left), history,
+    body[1] or '', r.user_id, body[2] or '', body[3] or '{}', whole(left), sessions.history(r),
     body[4] or '', body[5] or '', whole(call('EXISTS', steps_key(id))), avoided(id, r.model, via), body[6] or '' }
 end
 
@@ -117,6 +115,9 @@ if call('HGET', worker, 'claim_no') == number then
   end
   return { 'ok', next_due(), '0', tasks, '0' }
 end
+
+-- A full Redis starts nothing new: it refuses this write, and so the whole claim. What runs already has the room there is.
+call('HSET', worker, 'claim_no', number, 'claim_ids', '[]')
 
 for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'scheduled', '-inf', whole(now), 'LIMIT', 0, 100)) do
   call('ZREM', P .. 'scheduled', id)
@@ -209,7 +210,7 @@ local function take(lane, id, vscore)
   local late = r.deadline_at > 0 and r.deadline_at <= now
   if late or r.cancel_at ~= '' then
     dropped = dropped + 1
-    if r.cancel_at ~= '' then return final(id, r, 'cancelled', CANCELLED) end
+    if r.cancel_at ~= '' then return final(id, r, 'cancelled', cancelled(r)) end
     return final(id, r, 'failed', EXPIRED)
   end
   leave(id, r)
@@ -225,6 +226,10 @@ local function take(lane, id, vscore)
   local about, totals, ever = { 'worker', wid }, gates.held(r)
   local held = ever and gates.held_text(totals, call('HGET', task_key(id), 'held_from') or '') or ''
   if held ~= '' then about = { 'worker', wid, 'held', held } end
+  if lane.model == '' then
+    about[#about + 1] = 'alone'
+    about[#about + 1] = '1'
+  end
   event(id, r, 'status', about)
   if lane.model == '' then free[''] = free[''] - 1 end
   started(id, r, via)
@@ -263,7 +268,7 @@ end
 -- A quarantined task runs alone, in a process that some worker starts for it and that serves one such task after another.
 -- `attending` says how many of those stand by or are about to, so that no two workers start one for the same task. It
 -- is a hint, and forgets by itself: however many there are, QUARANTINE_SLOTS is what holds.
-local STARTING_MS, STANDING_BY_MS = 30000, 3000
+local STARTING_MS, STANDING_BY_MS = 60000, 3000
 local function stand_by(ms)
   call('ZADD', P .. 'attending', whole(now + ms), attendant)
   call('PEXPIRE', P .. 'attending', whole(STARTING_MS))
@@ -325,7 +330,7 @@ end
 if dropped > 0 and #tasks < total then more = true end
 if moved >= MOST_ASIDE then more = true end
 
-call('HSET', worker, 'claim_no', number, 'claim_ids', cjson.encode(taken))
+call('HSET', worker, 'claim_ids', cjson.encode(taken))
 call('PEXPIRE', worker, 3600000)
 -- Only renew says that a worker lives on. Were a claim to say it too, the tasks of a busy worker that died would look like
 -- lost claims when their leases end, and a task that kills its workers would never be charged.

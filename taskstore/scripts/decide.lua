@@ -2,6 +2,7 @@
 -- ARGV: 2 id, 3 caller or '*', 4 decision (JSON)
 -- Returns 'ok:{status}' | 'wrong_status:{status}' | 'not_found'
 -- Event: status pending
+also_when_full()
 local id, caller, decision = ARGV[2], ARGV[3], ARGV[4]
 local r = load(id)
 if not r or (caller ~= '*' and caller ~= r.caller) then return 'not_found' end

@@ -25,7 +25,7 @@ local VERBS = {
     final(id, r, 'failed', data)
   end,
   cancelled = function(id, r, data)
-    for name, value in pairs(CANCELLED) do data[name] = value end
+    for name, value in pairs(cancelled(r)) do data[name] = value end
     final(id, r, 'cancelled', data)
   end,
   retry = function(id, r, data)
@@ -66,6 +66,7 @@ end
 
 local STOPPED_BY_CANCEL = { retry = true, release = true, suspend = true }
 
+also_when_full()
 local words, i = {}, 2
 while i <= #ARGV do
   local id, fence, kind, fields = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2], tonumber(ARGV[i + 4])

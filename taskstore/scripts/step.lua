@@ -2,6 +2,7 @@
 -- ARGV: 2... id, fence, steps (JSON, steps.StepBatch), number of fields, each field and its bytes, ...
 -- Returns a word per task: 'ok' (also for a repeat) | 'lease_lost'
 -- Event: step, token
+also_when_full()
 local words, i = {}, 2
 while i <= #ARGV do
   local id, fence, data, fields = ARGV[i], tonumber(ARGV[i + 1]), cjson.decode(ARGV[i + 2]), tonumber(ARGV[i + 3])

@@ -93,6 +93,7 @@ def test_a_traceback_is_in_the_line_of_its_event(lines: io.StringIO):
         "pk-lf-0123456789",
         "ak_alice_0123456789abcdef",
         "tvly-dev-0123456789",
+        "wt_6b01c3c4_beMOUt2dH_YVSIrmEhQcNBb0J9ZX_u8x74iWGrojYmk",
         "Bearer abc.def-ghi",
         "Authorization: bearer abcdefghijk",
         "https://user:hunter22@example.org/x",

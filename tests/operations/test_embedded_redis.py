@@ -43,7 +43,7 @@ def test_it_keeps_its_data_through_kill_9(tmp_path: Path, server) -> None:
             os.kill(process.pid, signal.SIGKILL)
         assert facts
         assert facts.warning == ""
-        assert embedded_redis.DURABILITY.startswith("append-only, fsync every second")
+        assert facts.durability.startswith("append-only, fsync every second")
 
 
 def test_the_path_comes_first_and_an_old_server_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

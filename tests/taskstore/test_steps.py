@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from taskstore.claims import Settlement
-from taskstore.errors import StorageFull, TaskNotFound
+from taskstore.errors import TaskNotFound
 from taskstore.records import NewTask, TokenUsage
 from taskstore.steps import StepBatch, StepNote, steps_of
 from taskstore.store import TaskStore
@@ -156,17 +156,6 @@ async def _messages(pubsub: Any, count: int) -> Any:
         count -= 1
         if not count:
             return
-
-
-async def test_a_full_redis_takes_no_steps_and_harms_nothing(private_store: TaskStore, private_settings: Any) -> None:
-    contents = Contents(private_store.redis, private_settings.key_prefix)
-    before = running(await contents.clock())
-    await contents.seed(before)
-    await contents.client.config_set("maxmemory", 1)
-    with pytest.raises(StorageFull):
-        await private_store.step([("t1", 1, StepBatch(1, TWO))])
-    await contents.client.config_set("maxmemory", 0)
-    await contents.check(before)
 
 
 START = '{"kind":"model","phase":"start","number":1,"name":"M"}'

@@ -32,8 +32,8 @@ async def test_a_submit_writes_exactly_this(audited: TaskStore, contents: Conten
     assert abs(submitted.created_at.timestamp() * 1000 - now) < 1500
     session = session_key("u", "chat")
     fields = record(
-        now + CAME_AGO, user_id="u", session_id="chat", session=session, turn=1, kind="i", at="ready:M:i", priority=6,
-        flow="alice|6", weight=2.0, agent="helper", metadata='{"a":[1,null]}', vscore="0.500000",
+        now + CAME_AGO, user_id="u", session_id="chat", session=session, turn=1, memory="t1", kind="i", at="ready:M:i",
+        priority=6, flow="alice|6", weight=2.0, agent="helper", metadata='{"a":[1,null]}', vscore="0.500000",
         deadline_at=About(now + DAY_MS), idem=contents.prefix + "idem:alice:key",
     ) | {"created_at": About(now), "queued_at": About(now)}  # fmt: skip
     await contents.check({
@@ -47,7 +47,11 @@ async def test_a_submit_writes_exactly_this(audited: TaskStore, contents: Conten
         "fair": {"alice|6": "0.500000"},
         "bell:i": ["1"],
         "idem:alice:key": "t1 abc",
-        f"session:alice:{session}": {"seq": 1, "holder": "t1"},
+        f"session:alice:{session}": {
+            "seq": 1, "live": 1, "holder": "t1", "memory": "t1", "session_id": "chat", "user_id": "u", "turns": 0,
+            "bytes": 0, "created_at": About(now), "updated_at": About(now),
+        },
+        "sessions:alice": ZSet({session: About(now)}),
     })  # fmt: skip
 
 

@@ -114,10 +114,10 @@ async def test_poison_tasks_are_buried_and_their_neighbours_succeed(
     async def known_as_poison() -> bool:
         return all([(await store.get(task.task_id)).crashes >= 2 for task in bad])
 
-    await eventually(known_as_poison, within_s=120)
+    await eventually(known_as_poison, within_s=180)
     (tmp_path / "go").touch()
     for task in bad:
-        record = await ended(task, within_s=120)
+        record = await ended(task, within_s=180)
         assert (record.status, record.error_code, record.crashes) == ("failed", "worker_lost", 3)
     records = [await ended(task) for task in good]
     assert [record.status for record in records] == ["success"] * len(good)
@@ -137,7 +137,7 @@ async def test_a_quarantined_task_runs_alone_in_one_process_that_leaves_when_the
     monkeypatch.setenv("LEAVES_AFTER_S", "0.3")
     held, chat = new_task(f"hold {tmp_path}/go"), new_task("say hello", kind=Kind.INTERACTIVE)
     await in_quarantine(store, held, chat)
-    workers = [start_worker(), start_worker()]
+    workers = [start_worker(lease_seconds=5), start_worker(lease_seconds=5)]
     alone = await running(held, attempt=3)
     started = [pid for worker in workers for pid in re.findall(r"quarantine_started \S+ pid=(\d+)", worker.said())]
     ordinary = new_task("say hello")
@@ -145,7 +145,7 @@ async def test_a_quarantined_task_runs_alone_in_one_process_that_leaves_when_the
     assert alone.worker not in {worker.name for worker in workers}
     assert (await ended(ordinary)).worker in {worker.name for worker in workers}
     (about,) = [one for one in (await store.overview()).workers if one.id == alone.worker]
-    assert (about.slots, str(about.pid) in started) == (1, True)
+    assert (about.slots, about.quarantine, str(about.pid) in started) == (1, True, True)
     assert os.getpgid(about.pid) not in {os.getpgid(worker.pid) for worker in workers}
     if sys.platform == "linux":
         assert Path(f"/proc/{about.pid}/oom_score_adj").read_text().strip() == "500"
@@ -169,7 +169,7 @@ async def test_a_task_in_quarantine_outlives_the_worker_that_attends_to_it(
 ) -> None:
     held = new_task(f"hold {tmp_path}/go")
     await in_quarantine(store, held)
-    worker = start_worker(drain_seconds=30)
+    worker = start_worker(drain_seconds=30, lease_seconds=5)
     await running(held, attempt=3)
     (pid,) = await children(worker)
     worker.signal(signal.SIGKILL)
@@ -192,7 +192,7 @@ async def test_a_worker_that_drains_takes_its_quarantine_worker_along(
 ) -> None:
     held = new_task(f"hold {tmp_path}/go")
     await in_quarantine(store, held)
-    worker = start_worker(drain_seconds=600)
+    worker = start_worker(drain_seconds=600, lease_seconds=5)
     await running(held, attempt=3)
     (pid,) = await children(worker)
     worker.signal(signal.SIGTERM)
