@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from core_config import SIMULATOR
-from tests.chaos import agent
 from tests.chaos.audit import Auditor
 from tests.chaos.clients import ERRANDS, OWN_ERRANDS, Clients
 from tests.chaos.faults import Faults, Struck
@@ -18,7 +17,7 @@ from tests.chaos.model_server import ModelServer
 from tests.chaos.processes import Deployment, NotStartedError, Size
 from tests.chaos.schedule import Fault, Kind, Schedule
 from tests.chaos.stalls import Stalls
-from tests.chaos.system import System
+from tests.chaos.system import TOOL_SECONDS_VARIABLE, System
 from tests.chaos.verdict import Verdict, judge
 from tests.chaos.witness import Line, Reader
 
@@ -62,7 +61,7 @@ class Options:
 
 async def run(system: System, options: Options, folder: Path) -> tuple[Evidence, Verdict]:
     """Raises NotStartedError. Nothing that it started is left when it returns or raises."""
-    environment = {**options.environment, agent.TOOL_SECONDS_VARIABLE: str(options.tool_s)}
+    environment = {**options.environment, TOOL_SECONDS_VARIABLE: str(options.tool_s)}
     deployment = Deployment(system, folder, options.size, environment, report_deaths=options.report_deaths)
     try:
         await deployment.start()
