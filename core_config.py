@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     )
     drain_seconds: float = Field(25, ge=0, description="How long a stopping worker lets its running tasks finish.")
     max_retries: int = Field(3, ge=0, description="Retries of a task whose attempts fail in passing.")
-    max_crashes: int = Field(3, ge=1, description="Workers that a task may take down before it is a dead letter.")
+    max_crashes: int = Field(3, ge=1, description="Workers that may die with a task before it is a dead letter.")
     attempt_timeout_seconds: float = Field(
         120,
         gt=0,
@@ -92,6 +92,10 @@ class Settings(BaseSettings):
     result_ttl_seconds: int = Field(3600, ge=1, description="How long a finished task can be read.")
     dead_ttl_seconds: int = Field(604_800, ge=1, description="How long a dead letter is kept for a replay.")
     session_ttl_seconds: int = Field(604_800, ge=1, description="How long a session lives after its last task.")
+    session_max_turns: int = Field(50, ge=1, description="Most turns that a session remembers.")
+    session_max_tokens: int = Field(
+        16_000, ge=0, description="Most tokens of a session's earlier turns that a run is given: docs/sessions.md."
+    )
     usage_ttl_days: int = Field(90, ge=1, description="Days that the daily totals of tokens and cost are kept.")
 
     active_model_key: str | None = Field(

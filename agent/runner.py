@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig
@@ -14,6 +15,7 @@ from agent.errors import AgentError, ErrorCode, UnavailableError
 from agent.fallbacks import chain_of
 from agent.imports import failed
 from agent.mcp_tools import McpTools
+from agent.memory import SUMMARIZATION, trimmed
 from agent.meter import Meter
 from agent.models import RegistryModel
 from agent.run_context import CURRENT_RUN, Run, StepListener, is_cancelled
@@ -79,10 +81,15 @@ class AgentRunner:
     ) -> Answer:
         """Raises AgentError, or CancelledError when it was cancelled; nothing else."""
         try:
+            work = self._with_trimmed_history(work)
             await self._start_servers()
             agent = self._agent(work.model, work.agent, work.avoid)
             run = Run(
-                meter=meter, on_step=on_step, call_limit=self._call_limit(work.agent), allowed=frozenset(agent.tools)
+                meter=meter,
+                on_step=on_step,
+                on_token=work.on_token,
+                call_limit=self._call_limit(work.agent),
+                allowed=frozenset(agent.tools),
             )
             if work.durable is not None:
                 run.steps, run.ledger = (await work.durable.open()).steps, work.durable.ledger
@@ -168,6 +175,13 @@ class AgentRunner:
                 continue
             return key
         return SIMULATOR
+
+    def _with_trimmed_history(self, work: AgentWork) -> AgentWork:
+        """Unless its agent has a summarizer, which would have nothing to do."""
+        config = self._specs.file.agents.get(work.agent)
+        if not work.history or (config and any(one.use == SUMMARIZATION for one in config.middleware)):
+            return work
+        return replace(work, history=trimmed(work.history, self._settings.session_max_tokens))
 
     def _call_limit(self, agent: str) -> int:
         return self._specs.file.agents[agent].max_iterations or self._settings.agent_max_iterations

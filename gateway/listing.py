@@ -29,7 +29,8 @@ def _each_once(pairs: list[str]) -> list[str]:
     return pairs
 
 
-def _cursor(text: str) -> str:
+def parsed_cursor(text: str) -> str:
+    """The text. Raises ValueError when it is no cursor."""
     Cursor.parse(text)
     return text
 
@@ -51,7 +52,7 @@ class ListQuery(Sent):
     until: Moment | None = Field(None, description="Created before it.")
     caller: Name | None = Field(None, description="An admin's: only this caller's tasks. Others see their own only.")
     limit: int = Field(LIMIT, ge=1, le=LONGEST_PAGE)
-    cursor: Annotated[str, Field(max_length=100), AfterValidator(_cursor)] | None = Field(
+    cursor: Annotated[str, Field(max_length=100), AfterValidator(parsed_cursor)] | None = Field(
         None, description="`next_cursor` of the page before."
     )
 

@@ -19,6 +19,8 @@ from taskstore.errors import (
     AgentUnavailable,
     IdempotencyConflict,
     QueueFull,
+    SessionBusy,
+    SessionNotFound,
     StorageFull,
     StoreError,
     StoreLoading,
@@ -29,6 +31,7 @@ from taskstore.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 QUEUE_FULL_RETRY_AFTER_S = 5
+SESSION_RETRY_AFTER_S = 1
 AGENT_RETRY_AFTER_S = 30
 """Somebody has to mend it, or its workers are being replaced."""
 AGENT_PUBLIC_PROBLEM = "It cannot be run at present. Who operates this system sees why: manage.py status."
@@ -47,8 +50,10 @@ KINDS: Mapping[str, Kind] = {
     "admin_only": Kind(403, "For admins only"),
     "not_found": Kind(404, "No such route"),
     "task_not_found": Kind(404, "No such task"),
+    "session_not_found": Kind(404, "No such session"),
     "method_not_allowed": Kind(405, "Method not allowed"),
     "idempotency_conflict": Kind(409, "Idempotency key used with another body"),
+    "session_busy": Kind(409, "Another task has the session"),
     "wrong_status": Kind(409, "The task's status does not allow this"),
     "body_too_large": Kind(413, "Body too large"),
     "unsupported_media_type": Kind(415, "Body is not application/json"),
@@ -142,6 +147,20 @@ def problem_of(error: Exception) -> Problem | None:
         case TaskNotFound():
             return Problem(
                 "task_not_found", "No task has this id: it never existed, its retention is over, or it is not yours."
+            )
+        case SessionNotFound():
+            return Problem(
+                "session_not_found",
+                "No session has this session_id and user_id: it never existed, it expired or was deleted, or it is not "
+                "yours.",
+            )
+        case SessionBusy():
+            return Problem(
+                "session_busy",
+                f"Task {error.task_id} has this session, and on_busy_session is `reject`. Nothing was written; submit "
+                "it again when that task is final.",
+                headers={"Retry-After": str(SESSION_RETRY_AFTER_S)},
+                busy_task_id=error.task_id,
             )
         case WrongStatus():
             return Problem("wrong_status", f"The task is {error.status} already.", task_status=error.status)

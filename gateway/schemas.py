@@ -16,6 +16,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from taskstore.records import OnBusy
 from taskstore.states import Status
 
 LONGEST_NAME = 200
@@ -79,6 +80,11 @@ class Sent(BaseModel):
 class Asked(Sent):
     session_id: Name | None = Field("default", description="Conversation; `default`, empty or null is none.")
     user_id: Name | None = Field(None, description="For whom; sessions and costs are kept apart by it.")
+    on_busy_session: OnBusy = Field(
+        "enqueue",
+        description="When another task has the session: `enqueue` waits for its turn, `reject` is a 409, `interrupt` "
+        "cancels that task and goes first.",
+    )
     model: Name | None = Field(
         None, description="Name from `GET /models`; unset, its agent's, and if that has none the active one."
     )
@@ -87,6 +93,12 @@ class Asked(Sent):
 
 class ChatBody(Asked):
     message: Message = Field(description="What the agent should do.")
+
+
+class ChatStreamBody(ChatBody):
+    on_disconnect: Literal["continue", "cancel"] = Field(
+        "continue", description="What becomes of the task when you go away before its result."
+    )
 
 
 class TaskBody(Asked):
@@ -112,6 +124,11 @@ class TaskBody(Asked):
         le=LONGEST_DEADLINE_S,
         allow_inf_nan=False,
         description="Seconds from now after which it fails, wherever it stands.",
+    )
+    stream: bool = Field(
+        False,
+        strict=True,
+        description="Whether the models' words go into its events as they come (`token`). It costs the workers more.",
     )
     run_at: Moment | None = Field(None, description="Not before this time: ISO 8601 with an offset.")
     metadata: Metadata = Field(

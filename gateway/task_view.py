@@ -68,6 +68,7 @@ class TaskView(BaseModel):
     started_at: Stamp | None
     completed_at: Stamp | None
     cancel_requested_at: Stamp | None
+    interrupted_by: str | None = Field(description="The task of its session that asked for its cancel.")
     run_at: Stamp | None
     deadline_at: Stamp | None
     model: str
@@ -104,6 +105,7 @@ class TaskView(BaseModel):
             started_at=task.started_at,
             completed_at=task.completed_at,
             cancel_requested_at=task.cancel_requested_at,
+            interrupted_by=task.interrupted_by,
             run_at=task.run_at,
             deadline_at=task.deadline_at,
             model=task.model,

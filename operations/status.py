@@ -134,7 +134,7 @@ def show(report: dict[str, Any]) -> None:
                     found["id"],
                     found["host"],
                     str(found["pid"]),
-                    str(found["slots"]),
+                    "quarantine" if found["quarantine"] else str(found["slots"]),
                     found["version"],
                     f"{found['last_seen_ms'] / 1000:.1f} s ago",
                 )

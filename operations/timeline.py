@@ -9,6 +9,7 @@ from taskstore.records import TaskRecord
 from taskstore.steps import Step, steps_of
 
 SLOT = "for a worker with room"
+QUARANTINE = "for its turn in quarantine, where it runs alone because workers died with it"
 LIMIT = "for its model's limit of tasks at once"
 RATE = "for its model's limit of requests a minute"
 COOLDOWN = "for its model, which failed and was cooling down"
@@ -79,7 +80,7 @@ def timeline(history: TaskHistory) -> list[Part]:
             case "cancel_requested", _:
                 parts.append(Note(event.at, "a cancel was requested"))
             case "status", "running":
-                parts += _waits(since, event.at, SLOT, event.held)
+                parts += _waits(since, event.at, QUARANTINE if event.alone else SLOT, event.held)
                 began = event
             case "status", _:
                 if began is not None:
@@ -120,7 +121,7 @@ def _stands(record: TaskRecord) -> str:
             return SESSION
         case "waiting":
             return PERSON
-    return SLOT
+    return QUARANTINE if record.index == "ready:quarantine" else SLOT
 
 
 def _ended(event: TaskEvent) -> str:
@@ -128,6 +129,8 @@ def _ended(event: TaskEvent) -> str:
     match event.status, event.cause:
         case "success", _:
             return "succeeded"
+        case "cancelled", "interrupted":
+            return "interrupted by another task of its session"
         case "cancelled", _:
             return "cancelled"
         case "failed", _:

@@ -6,7 +6,10 @@ StoreError
 |   +-- StorageFull       Redis takes no more writes (memory, disk): nothing was written
 +-- QueueFull             as many tasks wait as QUEUE_MAX_DEPTH allows: nothing was written
 +-- AgentUnavailable      no worker can run the task's agent: nothing was written
++-- NeverDue              the task's time comes after its deadline: nothing was written
++-- SessionBusy           another task has the session, and this one was not to wait: nothing was written
 +-- TaskNotFound          unknown, expired, or another caller's
++-- SessionNotFound       unknown, expired, deleted, or another caller's
 +-- WrongStatus           the task's status does not allow the verb
 |   +-- NotDead           it is no dead letter, or not the one that was seen: buried again since
 +-- IdempotencyConflict   the key was used with another body
@@ -43,7 +46,21 @@ class AgentUnavailable(StoreError):  # noqa: N818
         self.problem = problem
 
 
+class NeverDue(StoreError):  # noqa: N818
+    pass
+
+
+class SessionBusy(StoreError):  # noqa: N818
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"task {task_id} has the session")
+        self.task_id = task_id
+
+
 class TaskNotFound(StoreError):  # noqa: N818
+    pass
+
+
+class SessionNotFound(StoreError):  # noqa: N818
     pass
 
 

@@ -35,6 +35,8 @@ class TaskEvent:
     """Of the wait before this run, the ms that each of these was the reason for: `limit` (the model's tasks at once),
     `rate` (its requests a minute), `cooldown` (of the model), `pause` (of the model or the agent).
     """
+    alone: bool = False
+    """Of a run: it is in quarantine."""
     step: Mapping[str, Any] | None = None
     number: int | None = None
     """Of a token: the step that it is of."""
@@ -87,6 +89,7 @@ def event_from(entry_id: str, fields: Mapping[str, str]) -> TaskEvent:
         worker=fields.get("worker") or None,
         model=fields.get("model"),
         held=held_of(fields.get("held", "")),
+        alone="alone" in fields,
         step=None if step is None else orjson.loads(step),
         number=None if number is None else int(number),
         kind=fields.get("kind"),

@@ -71,12 +71,23 @@ class Keys:
         return f"{self.prefix}idem:{caller}:{key}"
 
     def session(self, caller: str, session: str) -> str:
-        """Hash: `holder` (task id), `seq`, `turns`, `updated_at`. SESSION_TTL_SECONDS after its last task."""
+        """Hash: `holder` (task id), `seq` (tasks so far), `live` (of them not final); and while there is something to
+        remember: `memory` (id of the task that began it), `user_id`, `session_id`, `turns`, `bytes` of the log,
+        `created_at`, `updated_at`. None while a task of it is live, then SESSION_TTL_SECONDS.
+        """
         return f"{self.prefix}session:{caller}:{session}"
 
     def session_log(self, caller: str, session: str) -> str:
         """List of turns, appended by a successful final only. Lives as the session."""
         return f"{self.prefix}session:{caller}:{session}:log"
+
+    def sessions(self, caller: str) -> str:
+        """Sorted set of the keys of a caller's sessions, by the time when something happened in them, ms."""
+        return f"{self.prefix}sessions:{caller}"
+
+    def idle(self) -> str:
+        """Sorted set of `{session's key} {caller}` of sessions without a live task, by the time to forget them, ms."""
+        return f"{self.prefix}idle"
 
     def fair(self) -> str:
         """Hash: `*` is the virtual clock, `{flow}` that flow's last finish. Passed flows are pruned by the sweep."""
@@ -125,11 +136,13 @@ class Keys:
         return f"{self.prefix}workers"
 
     def worker(self, worker_id: str) -> str:
-        """Hash: host, pid, version, slots, and the last claim's number and answer. 1 hour, refreshed by renew."""
+        """Hash: host, pid, version, slots, `quarantine` of a quarantine worker, and the last claim's number and answer.
+        1 hour, refreshed by renew.
+        """
         return f"{self.prefix}worker:{worker_id}"
 
     def attending(self) -> str:
-        """Sorted set: worker id by when to forget it, ms: its quarantine worker stands by or is being started. 30 s."""
+        """Sorted set: worker id by when to forget it, ms: its quarantine worker stands by or is being started. 60 s."""
         return f"{self.prefix}attending"
 
     def agents(self) -> str:

@@ -23,8 +23,9 @@ _POSITION = re.compile(r"(\d{1,15}) ([0-9a-f]{32})")
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a page ended: a place in the order by creation (of dead letters by burial) and id, no more. It is not
-    signed, because it grants nothing: whoever makes one up starts at another place of what they may read anyway.
+    """Where a page ended: a place in the order by creation (of dead letters by burial, of sessions by the last change,
+    with their key for an id) and id, no more. It is not signed, because it grants nothing: whoever makes one up starts
+    at another place of what they may read anyway.
     """
 
     created_ms: int

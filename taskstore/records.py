@@ -15,6 +15,7 @@ from .states import Status
 
 RECORD_VERSION = 1
 NO_SESSION = frozenset({"", "default"})
+OnBusy = Literal["enqueue", "reject", "interrupt"]
 
 
 class Kind(StrEnum):
@@ -58,6 +59,8 @@ class NewTask:
     kind: Kind = Kind.BATCH
     user_id: str | None = None
     session_id: str | None = None
+    on_busy: OnBusy = "enqueue"
+    """When another task has its session: wait for its turn, be refused, or end that one and go first."""
     priority: int = 5
     """1 to 9; each step doubles the share of the worker's time among one caller's tasks."""
     share: str | None = None
@@ -66,6 +69,8 @@ class NewTask:
     deadline_ms: int = 0
     """Milliseconds from the submit after which it fails; 0 is none."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    stream: bool = False
+    """Its models' words go into its stream as they come, which costs the worker more."""
     idempotency_key: str | None = None
     body_sha256: str = ""
 
@@ -123,6 +128,8 @@ class TaskRecord:
     started_at: datetime | None
     completed_at: datetime | None
     cancel_requested_at: datetime | None
+    interrupted_by: str | None
+    """The task of its session that asked for that cancel; None when nobody did, or somebody else."""
     queued_ms: int | None
     duration_ms: int | None
     attempt: int
@@ -189,6 +196,7 @@ class TaskRecord:
             started_at=_time(fields.get("started_at")),
             completed_at=_time(fields.get("completed_at")),
             cancel_requested_at=_time(fields.get("cancel_at")),
+            interrupted_by=fields.get("interrupted_by"),
             queued_ms=_number(fields.get("queued_ms")),
             duration_ms=_number(fields.get("duration_ms")),
             attempt=int(fields["attempt"]),
@@ -238,6 +246,8 @@ class WorkerInfo:
     slots: int
     last_seen_ms: int
     """How long ago it was heard of, milliseconds."""
+    quarantine: bool = False
+    """It takes quarantined tasks only, and leaves when there are none."""
 
 
 @dataclass(frozen=True, slots=True)

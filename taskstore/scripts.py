@@ -1,4 +1,4 @@
-"""The verbs' Lua: `scripts/_prelude.lua` + `scripts/_gates.lua` + `scripts/<verb>.lua`, joined here, run by EVALSHA.
+"""The verbs' Lua: the files of SHARED + `scripts/<verb>.lua`, joined here, run by EVALSHA.
 
 Scripts are addressed by their content, so two versions of the code can run side by side on one Redis.
 """
@@ -42,13 +42,16 @@ VERBS = (
     "decide",
     "replay",
     "purge",
+    "sessions",
+    "read_session",
+    "forget_session",
     "pause",
     "resume",
     "report",
     "overview",
     "audit",
 )
-SHARED = ("_prelude", "_gates")
+SHARED = ("_prelude", "_gates", "_sessions")
 FULL = ("OOM", "MISCONF")
 AWAY = ("READONLY", "NOREPLICAS", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "NOAUTH")
 
@@ -66,6 +69,7 @@ def policy_of(settings: Settings) -> str:
             "retention": settings.result_ttl_seconds * 1000,
             "dead_ttl": settings.dead_ttl_seconds * 1000,
             "session_ttl": settings.session_ttl_seconds * 1000,
+            "session_turns": settings.session_max_turns,
             "usage_days": settings.usage_ttl_days,
             "max_retries": settings.max_retries,
             "max_crashes": settings.max_crashes,

@@ -18,8 +18,10 @@ from .claims import Claimed, ModelRules, QuarantinePart, Settlement
 from .errors import (
     AgentUnavailable,
     IdempotencyConflict,
+    NeverDue,
     NotDead,
     QueueFull,
+    SessionBusy,
     StorageFull,
     StoreError,
     TaskNotFound,
@@ -41,6 +43,7 @@ from .records import (
     json_text,
 )
 from .scripts import Scripts
+from .sessions import Sessions
 from .states import Status
 from .steps import StepBatch
 from .unpack import SEPARATOR, claim_of, paused_of, record_of, usage_rows
@@ -62,11 +65,15 @@ class TaskStore:
         self._settings = settings
         self._scripts = Scripts(redis, settings)
 
+    @property
+    def sessions(self) -> Sessions:
+        return Sessions(self._scripts)
+
     # -- the gateway's
 
     async def submit(self, task: NewTask) -> Submitted:
-        """Writes, indexes and announces the task. Raises QueueFull, StorageFull, AgentUnavailable or
-        IdempotencyConflict, and then wrote nothing.
+        """Writes, indexes and announces the task. Raises QueueFull, StorageFull, AgentUnavailable, SessionBusy,
+        NeverDue or IdempotencyConflict, and then wrote nothing.
         """
         fields = {
             "v": RECORD_VERSION,
@@ -89,6 +96,8 @@ class TaskStore:
             fields["input"] = json_text(task.input)
         if task.output_schema is not None:
             fields["output_schema"] = json_text(task.output_schema)
+        if task.stream:
+            fields["stream"] = 1
         if task.user_id is not None:
             fields["user_id"] = task.user_id
         if task.session_id is not None:
@@ -96,7 +105,7 @@ class TaskStore:
         flat = [str(part) for pair in fields.items() for part in pair]
         idempotency = "" if task.idempotency_key is None else self.keys.idempotency(task.caller, task.idempotency_key)
         word, *rest = await self._scripts.run(
-            "submit", task.task_id, task.run_at_ms, task.deadline_ms, idempotency, task.body_sha256, *flat
+            "submit", task.task_id, task.run_at_ms, task.deadline_ms, idempotency, task.body_sha256, task.on_busy, *flat
         )
         if word in {"created", "exists"}:
             task_id, status, created_at = rest
@@ -110,10 +119,14 @@ class TaskStore:
             raise StorageFull("nine tenths of Redis's memory are taken: the rest is for what was let in")
         if word == "queue_full":
             raise QueueFull(self._settings.queue_max_depth)
+        if word == "session_busy":
+            raise SessionBusy(rest[0])
         if word == "agent_unavailable":
             raise AgentUnavailable(task.agent, rest[0] or NOBODY_HAS_IT)
         if word == "idempotency_conflict":
             raise IdempotencyConflict
+        if word == "never_due":
+            raise NeverDue
         raise _unexpected("submit", word)
 
     async def get(self, task_id: str, caller: str = ANY_CALLER) -> TaskRecord:
@@ -201,7 +214,13 @@ class TaskStore:
         pairs = list(held)
         flat = [str(part) for pair in pairs for part in pair]
         described = orjson.dumps(
-            {"host": worker.host, "pid": worker.pid, "version": worker.version, "slots": worker.slots}
+            {
+                "host": worker.host,
+                "pid": worker.pid,
+                "version": worker.version,
+                "slots": worker.slots,
+                "quarantine": worker.quarantine,
+            }
         )
         words = await self._scripts.run("renew", worker.id, described, *flat)
         return {task_id: word for (task_id, _), word in zip(pairs, words, strict=True)}
@@ -257,8 +276,8 @@ class TaskStore:
             waiting,
             dead,
             [
-                WorkerInfo(worker_id, host, int(pid), version, int(slots), int(seen))
-                for worker_id, seen, host, pid, version, slots in workers
+                WorkerInfo(worker_id, host, int(pid), version, int(slots), int(seen), quarantine == "1")
+                for worker_id, seen, host, pid, version, slots, quarantine in workers
             ],
             reports_of(agents),
             [paused_of(what, int(ms)) for what, ms in paused],

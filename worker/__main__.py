@@ -80,7 +80,7 @@ def main() -> int:
     engine = engine_of(
         settings,
         Executor(runner, tracing),
-        WorkerInfo(worker_id, host, pid, VERSION, slots, 0),
+        WorkerInfo(worker_id, host, pid, VERSION, slots, 0, quarantine=bool(options.quarantine)),
         models,
         rules=rules,
         redact=redact,

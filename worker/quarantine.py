@@ -42,7 +42,7 @@ class Parent(NamedTuple):
 
 
 class QuarantineEngine(Engine):
-    """Engine of a quarantine worker; its `worker` should say that it has one slot."""
+    """Engine of a quarantine worker; its `worker` says that it is one, and has one slot."""
 
     def __init__(
         self,

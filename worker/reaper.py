@@ -1,38 +1,49 @@
-"""Sweeps the store twice a second. Every worker does, so there is no leader to lose."""
+"""Sweeps the store twice a second. Every worker does, so there is no leader to lose; and in a thread of its own: agents
+that keep the event loop busy don't hold up the rescue of another worker's tasks.
+"""
 
 import asyncio
 import logging
 
+from core_config import Settings
+from taskstore.connection import connect
 from taskstore.errors import StoreUnavailable
 from taskstore.store import SWEEP_LIMIT, TaskStore
 
 from .outage import Outage
-from .role import Role
+from .role import OwnThread
 
 EVERY_S = 0.5
 
 log = logging.getLogger(__name__)
 
 
-class Reaper(Role):
-    def __init__(self, store: TaskStore, outage: Outage) -> None:
+class Reaper(OwnThread):
+    def __init__(self, settings: Settings, outage: Outage) -> None:
         super().__init__()
-        self._store = store
+        self._settings = settings
         self._outage = outage
 
     async def _loop(self) -> None:
-        while True:
-            counts: dict[str, int] = {}
-            try:
-                counts = await self._store.sweep()
-            except StoreUnavailable as error:
-                self._outage.goes_on(error, "sweeping")
-            except Exception:
-                log.exception("sweep_failed")
-            else:
-                self._outage.is_over()
-                found = {name: count for name, count in sorted(counts.items()) if count and name != "forgotten"}
-                if found:
-                    log.warning("swept", extra=found)
-            # a sweep takes a bounded number of each kind: while there is as much as that, there may be more
-            await asyncio.sleep(0 if SWEEP_LIMIT in counts.values() else EVERY_S)
+        async with connect(self._settings.redis_address) as redis:
+            store = TaskStore(redis, self._settings)
+            while True:
+                pause_s = await self._sweep(store)
+                await asyncio.sleep(pause_s)
+
+    async def _sweep(self, store: TaskStore) -> float:
+        """Seconds until the next one."""
+        try:
+            counts = await store.sweep()
+        except StoreUnavailable as error:
+            self._outage.goes_on(error, "sweeping")
+            return EVERY_S
+        except Exception:
+            log.exception("sweep_failed")
+            return EVERY_S
+        self._outage.is_over()
+        found = {name: count for name, count in sorted(counts.items()) if count and name != "forgotten"}
+        if found:
+            log.warning("swept", extra=found)
+        # a sweep takes a bounded number of each kind: while there is as much as that, there may be more
+        return 0 if SWEEP_LIMIT in counts.values() else EVERY_S

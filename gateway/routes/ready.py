@@ -23,11 +23,12 @@ async def ready(request: Request) -> Response:
 
 async def _checks(gateway: Gateway) -> dict[str, Check]:
     try:
-        workers = len((await gateway.store.overview()).workers)
+        found = (await gateway.store.overview()).workers
     except StoreLoading:
         return _no_redis("Redis has started and is reading its data; this ends by itself.")
     except StoreUnavailable:
         return _no_redis("Redis does not answer; see REDIS_URL and the gateway's log.")
+    workers = sum(not worker.quarantine for worker in found)  # those take nothing that is submitted now
     alive = f"{workers} alive." if workers else "No worker is alive; `python -m worker` starts one."
     return {"redis": Check(ok=True, detail="Answers."), "workers": Check(ok=workers > 0, detail=alive)}
 

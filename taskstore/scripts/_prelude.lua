@@ -15,15 +15,15 @@ local function whole(number) return string.format('%.0f', number) end
 -- never refused: what they may add is bounded by what runs.
 local function also_when_full() call('HDEL', P .. 'swept', 'full') end
 
-local gates = {}  -- what _gates.lua defines
+local gates, sessions = {}, {}  -- what _gates.lua and _sessions.lua define
 
 local FINAL = { success = true, failed = true, cancelled = true }
 
 -- What scripts decide by; bodies (message, result) stay in Redis until they are asked for.
 local FIELDS = {
-  'status', 'at', 'caller', 'model', 'agent', 'kind', 'flow', 'weight', 'vscore', 'session', 'turn', 'user_id',
-  'fence', 'settled', 'attempt', 'retries', 'crashes', 'worker', 'created_at', 'queued_at', 'started_at',
-  'deadline_at', 'cancel_at', 'idem',
+  'status', 'at', 'caller', 'model', 'agent', 'kind', 'flow', 'weight', 'vscore', 'session', 'turn', 'memory',
+  'user_id', 'fence', 'settled', 'attempt', 'retries', 'crashes', 'worker', 'created_at', 'queued_at', 'started_at',
+  'deadline_at', 'cancel_at', 'interrupted_by', 'idem',
 }
 local NUMBERS = {
   turn = true, fence = true, settled = true, attempt = true, retries = true, crashes = true, created_at = true,
@@ -81,18 +81,50 @@ local function last_of(id, field, fence)
   return of == whole(fence) and tonumber(number) or 0
 end
 
+-- What it may keep of what its models say while they say it: with the steps, less than a stream keeps.
+local MAX_TOKENS, MAX_TOKEN_BYTES = 3000, 1048576
+
+local function characters(text) return select(2, string.gsub(text, '[^\128-\191]', '')) end
+
+local function words_of(key)
+  local count, bytes = unpack(call('HMGET', key, 'tokens', 'token_bytes'))
+  return { count = tonumber(count or '0'), bytes = tonumber(bytes or '0') }
+end
+
+-- Appends a piece of a model's words: {ms ago, text, 'token', step number, kind, characters missing before it or nothing}.
+-- words counts the task's; the piece that is too much goes in without its text, and after it come none. Returns the entry.
+local function append_token(id, r, token, words)
+  if words.count > MAX_TOKENS then return nil end
+  local text, lost = token[2], token[6] or 0
+  words.count, words.bytes = words.count + 1, words.bytes + #text
+  if words.count > MAX_TOKENS or words.bytes > MAX_TOKEN_BYTES then
+    words.count = MAX_TOKENS + 1
+    text, lost = '', lost + characters(text)
+  end
+  local fields = { 'type', 'token', 'status', r.status, 'attempt', whole(r.attempt), 'fence', whole(r.fence),
+    'at', whole(now - token[1]), 'number', whole(token[4]), 'kind', token[5], 'text', text }
+  if lost > 0 then
+    fields[#fields + 1] = 'lost'
+    fields[#fields + 1] = whole(lost)
+  end
+  return call('XADD', P .. 'events:' .. id, 'MAXLEN', '~', '10000', '*', unpack(fields))
+end
+
 -- Appends what the calls of a run did, each once however often it is sent: data.first numbers the first entry within
--- the fence, and the record remembers the last. An entry is {ms ago, JSON}, or {count} of steps that were dropped.
+-- the fence, and the record remembers the last. An entry is {ms ago, JSON}, a token (above), or {count} of steps that were dropped.
 -- One announcement for all: whoever follows the task looks once.
 local function append_steps(id, r, data)
   local key, last = task_key(id), last_of(id, 'stepped', r.fence)
   local number, entry, dropped, bytes = data.first - 1, nil, 0, 0
   local kept = tonumber(call('HGET', key, 'steps') or '0')
   local size = tonumber(call('HGET', key, 'step_bytes') or '0')
-  local before = kept
+  local before, words = kept, nil
   for _, step in ipairs(data.steps) do
     number = number + 1
-    if number > last then
+    if number > last and step[3] == 'token' then
+      words = words or words_of(key)
+      entry = append_token(id, r, step, words) or entry
+    elseif number > last then
       gates.told(step)
       if not step[2] then
         dropped = dropped + step[1]
@@ -109,6 +141,7 @@ local function append_steps(id, r, data)
   if number <= last then return end
   call('HSET', key, 'stepped', whole(r.fence) .. ' ' .. whole(number))
   if kept > before then call('HSET', key, 'steps', whole(kept), 'step_bytes', whole(size + bytes)) end
+  if words then call('HSET', key, 'tokens', whole(words.count), 'token_bytes', whole(words.bytes)) end
   if dropped > 0 then call('HINCRBY', key, 'steps_dropped', whole(dropped)) end
   if entry then call('PUBLISH', P .. 'events:' .. id, entry) end
 end
@@ -136,9 +169,11 @@ local function leave(id, r)
   if r.at ~= '' then call('ZREM', P .. r.at, id) end
 end
 
-local function session_key(r) return P .. 'session:' .. r.caller .. ':' .. r.session end
-
-local function blocked_name(r) return 'blocked:' .. r.caller .. ':' .. r.session end
+-- The first bytes of a text, up to `most`, and not half a character.
+local function beginning(text, most)
+  if #text <= most then return text end
+  return (string.gsub(string.sub(text, 1, most), '[\192-\255][\128-\191]*$', ''))
+end
 
 -- The fair order: a virtual finish time, given once, when the task is first ready, and kept for good.
 local function stamp(id, r)
@@ -161,18 +196,7 @@ local function place(id, r, due)
     return
   end
   stamp(id, r)
-  if r.session ~= '' then
-    local session = session_key(r)
-    local holder = call('HGET', session, 'holder')
-    if holder and holder ~= id and call('ZSCORE', P .. 'live', holder) then
-      set(id, r, { at = blocked_name(r) })
-      call('ZADD', P .. r.at, whole(r.turn), id)
-      return
-    end
-    call('HSET', session, 'holder', id)
-    call('PERSIST', session)
-    call('PERSIST', session .. ':log')
-  end
+  if r.session ~= '' and not sessions.enter(id, r) then return end
   local lane = lane_of(r)
   local held, ever = gates.held(r)
   if ever then set(id, r, { held_from = gates.held_text(held, '') }) end
@@ -229,44 +253,6 @@ local function keep(id, r, progress, at)
   if spent.partial then call('HSET', task_key(id), 'partial', spent.partial) end
 end
 
-local SESSION_TURNS = 50
-
-local function let_expire(session)
-  call('PEXPIRE', session, whole(policy.session_ttl))
-  call('PEXPIRE', session .. ':log', whole(policy.session_ttl))
-end
-
--- The session's turn is kept, its next task is let in, and the session's time to live starts when nobody is left.
-local function end_turn(id, r, status, result)
-  local session = session_key(r)
-  local holder = call('HGET', session, 'holder')
-  if holder ~= id then
-    -- its first task ended before its time came: nobody else would ever give the session a time to live
-    if not holder then let_expire(session) end
-    return
-  end
-  if status == 'success' then
-    local message, input = unpack(call('HMGET', task_key(id), 'message', 'input'))
-    if message == '' and input then message = input end
-    call('RPUSH', session .. ':log', cjson.encode({ task = id, message = message, answer = result }))
-    call('LTRIM', session .. ':log', -SESSION_TURNS, -1)
-    call('HINCRBY', session, 'turns', 1)
-  end
-  call('HDEL', session, 'holder')
-  call('HSET', session, 'updated_at', whole(now))
-  while true do
-    local next_id = call('ZPOPMIN', P .. blocked_name(r))[1]
-    if not next_id then break end
-    local waiting = load(next_id)
-    if waiting and waiting.at == blocked_name(r) then
-      place(next_id, waiting, now)
-      event(next_id, waiting, 'let_in')
-      return
-    end
-  end
-  let_expire(session)
-end
-
 -- The caller stands in the member: when the record's own time to live comes first, its index entry must go all the same.
 local function gone_member(id, r) return id .. ' ' .. r.caller end
 
@@ -307,7 +293,7 @@ local function final(id, r, status, data)
   end
   call('ZADD', P .. 'gone', whole(now + ttl), gone_member(id, r))
   event(id, r, 'status', { 'cause', r.cause, 'error_code', data.error_code or '' })
-  if r.session ~= '' then end_turn(id, r, status, data.result or '') end
+  if r.session ~= '' then sessions.leave(id, r, data) end
   -- what it got done is of use to a replay only, and only what failed can be replayed
   if status ~= 'failed' then call('DEL', steps_key(id)) end
   -- a minute longer than the sweep's own time to forget: the sweep is the rule, this the net
@@ -317,7 +303,30 @@ local function final(id, r, status, data)
   if r.idem ~= '' then call('PEXPIRE', r.idem, whole(ttl + 60000)) end
 end
 
-local CANCELLED = { error_code = 'cancelled', error = 'The task was cancelled.', cause = 'cancelled' }
+-- What a task ends with whose cancel was requested.
+local function cancelled(r)
+  if r.interrupted_by == '' then
+    return { error_code = 'cancelled', error = 'The task was cancelled.', cause = 'cancelled' }
+  end
+  local error = 'The task was interrupted by task ' .. r.interrupted_by .. ' of its session.'
+  return { error_code = 'cancelled', error = error, cause = 'interrupted' }
+end
 
 local EXPIRED = { error_code = 'deadline_exceeded', error = 'The task did not finish before its deadline.' }
+
+-- A task that no worker holds ends at once; a running one is asked to, by a field that no message can lose. by: the task
+-- that interrupts it, if it is that; of two who ask, the first counts. The status after it.
+local function cancel(id, r, by)
+  if r.cancel_at == '' and by then set(id, r, { interrupted_by = by }) end
+  if r.status ~= 'running' then
+    final(id, r, 'cancelled', cancelled(r))
+    return r.status
+  end
+  if r.cancel_at == '' then
+    set(id, r, { cancel_at = now })
+    event(id, r, 'cancel_requested', by and { 'cause', 'interrupted' })
+  end
+  call('PUBLISH', P .. 'cancel', id)
+  return r.status
+end
 

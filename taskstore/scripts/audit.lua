@@ -14,7 +14,7 @@ local ALLOWED = {
 local INDEX_KINDS = { ready = true, scheduled = true, blocked = true, leases = true, waiting = true }
 
 -- Not by way of the indices: a task that stands in none of them is what matters most.
-local records, indices, streams, progress = {}, {}, {}, {}
+local records, indices, streams, progress, conversations = {}, {}, {}, {}, {}
 local pattern = string.gsub(P, '[%*%?%[%]\\%^%-]', '\\%0') .. '*'
 local cursor = '0'
 repeat
@@ -27,17 +27,40 @@ repeat
     if kind == 'events' then streams[string.sub(name, 8)] = true end
     if kind == 'steps' then progress[string.sub(name, 7)] = true end
     if INDEX_KINDS[kind] then indices[name] = true end
+    if kind == 'session' then
+      local of_log = string.gsub(name, ':log$', '')
+      conversations[of_log] = { string.match(of_log, '^session:(.*):([^:]*)$') }
+    end
   end
 until cursor == '0'
 
+-- How many live tasks each session has, by its key.
+local live_of = {}
+
 local function check_session(id, r, index)
-  local holder = call('HGET', session_key(r), 'holder')
-  if holder and not has('live', holder) then wrong('holder', holder, 'of a session is not live') end
+  local key, holder = sessions.key(r), sessions.holder(r)
+  live_of[key] = (live_of[key] or 0) + 1
   if (index == 'leases' or index == 'ready') and holder ~= id then
     wrong(r.status, 'task', id, 'does not hold its session')
   end
   if index == 'blocked' and (not holder or holder == id) then wrong('task', id, 'waits for nobody') end
-  if holder and call('PTTL', session_key(r)) >= 0 then wrong('session of task', id, 'is held and would expire') end
+end
+
+-- caller and name of a session's key behind the prefix.
+local function check_stored_session(caller, name)
+  local r = { caller = caller, session = name }
+  local key, member = sessions.key(r), name .. ' ' .. caller
+  local about = 'session ' .. name .. ' of ' .. caller
+  local holder, live, memory, turns = unpack(call('HMGET', key, 'holder', 'live', 'memory', 'turns'))
+  local count, ttl, log = live_of[key] or 0, call('PTTL', key), call('LLEN', key .. ':log')
+  if tonumber(live or '0') ~= count then wrong(about, 'counts', live or 'no', 'live tasks and has', whole(count)) end
+  if holder and not has('live', holder) then wrong('holder', holder, 'of', about, 'is not live') end
+  if count > 0 and (ttl >= 0 or has('idle', member)) then wrong(about, 'has a live task and would expire') end
+  if count == 0 and (ttl < 0 or not has('idle', member)) then wrong(about, 'has no live task and would never expire') end
+  if memory and not has('sessions:' .. caller, name) then wrong(about, 'is missing from those of its caller') end
+  if not memory and (has('sessions:' .. caller, name) or log > 0) then wrong(about, 'was forgotten and is still there') end
+  if log > tonumber(turns or '0') then wrong(about, 'remembers more than was said') end
+  if log > 0 and (call('PTTL', key .. ':log') >= 0) ~= (ttl >= 0) then wrong('turns of', about, 'expire without it') end
 end
 
 -- A ready task stands in its lane, or beside it in its paused agent's, which claims only know from `aside`.
@@ -72,9 +95,6 @@ local function check_final(id, r)
   if not has('gone', gone_member(id, r)) then wrong('final task', id, 'would never be forgotten') end
   if has('dead', id) and r.status ~= 'failed' then wrong(r.status, 'task', id, 'is a dead letter') end
   if call('PTTL', task_key(id)) < 0 then wrong('final task', id, 'would never expire') end
-  if r.session ~= '' and call('HGET', session_key(r), 'holder') == id then
-    wrong('final task', id, 'holds its session')
-  end
 end
 
 for id in pairs(records) do
@@ -86,6 +106,13 @@ for id in pairs(records) do
     if not has('caller:' .. r.caller, id) then wrong('task', id, 'is missing from those of its caller') end
     if FINAL[r.status] then check_final(id, r) else check_live(id, r) end
   end
+end
+
+for _, names in pairs(conversations) do check_stored_session(unpack(names)) end
+for _, member in ipairs(call('ZRANGE', P .. 'idle', 0, -1)) do
+  local name, caller = string.match(member, '^(%S+) (.*)$')
+  local known = call('EXISTS', sessions.key({ caller = caller, session = name })) == 1
+  if not known and tonumber(has('idle', member)) > now then wrong('idle session', member, 'does not exist') end
 end
 
 for _, id in ipairs(call('ZRANGE', P .. 'live', 0, -1)) do

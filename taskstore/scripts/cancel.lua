@@ -8,13 +8,4 @@ local r = load(id)
 if not r or (caller ~= '*' and caller ~= r.caller) then return 'not_found' end
 if r.status == 'cancelled' then return 'ok:cancelled' end
 if FINAL[r.status] then return 'wrong_status:' .. r.status end
-if r.status ~= 'running' then
-  final(id, r, 'cancelled', CANCELLED)
-  return 'ok:cancelled'
-end
-if r.cancel_at == '' then
-  set(id, r, { cancel_at = now })
-  event(id, r, 'cancel_requested')
-end
-call('PUBLISH', P .. 'cancel', id)
-return 'ok:running'
+return 'ok:' .. cancel(id, r)

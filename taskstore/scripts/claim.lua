@@ -89,16 +89,14 @@ local function avoided(id, model, via)
   return table.concat(found, '\31')
 end
 
-local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema' }
+local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema', 'stream' }
 
 local function answer_of(id, r, via)
   local body = call('HMGET', task_key(id), unpack(BODY))
   local left = r.deadline_at > 0 and r.deadline_at - now or -1
-  local history = {}
-  if r.session ~= '' then history = call('LRANGE', session_key(r) .. ':log', 0, -1) end
   return { id, whole(r.fence), whole(r.attempt), whole(r.crashes), whole(r.retries), r.caller, r.model, r.agent, r.kind,
-    body[1] or '', r.user_id, body[2] or '', body[3] or '{}', whole(left), history,
-    body[4] or '', body[5] or '', whole(call('EXISTS', steps_key(id))), avoided(id, r.model, via) }
+    body[1] or '', r.user_id, body[2] or '', body[3] or '{}', whole(left), sessions.history(r),
+    body[4] or '', body[5] or '', whole(call('EXISTS', steps_key(id))), avoided(id, r.model, via), body[6] or '' }
 end
 
 local function next_due()
@@ -212,7 +210,7 @@ local function take(lane, id, vscore)
   local late = r.deadline_at > 0 and r.deadline_at <= now
   if late or r.cancel_at ~= '' then
     dropped = dropped + 1
-    if r.cancel_at ~= '' then return final(id, r, 'cancelled', CANCELLED) end
+    if r.cancel_at ~= '' then return final(id, r, 'cancelled', cancelled(r)) end
     return final(id, r, 'failed', EXPIRED)
   end
   leave(id, r)
@@ -228,6 +226,10 @@ local function take(lane, id, vscore)
   local about, totals, ever = { 'worker', wid }, gates.held(r)
   local held = ever and gates.held_text(totals, call('HGET', task_key(id), 'held_from') or '') or ''
   if held ~= '' then about = { 'worker', wid, 'held', held } end
+  if lane.model == '' then
+    about[#about + 1] = 'alone'
+    about[#about + 1] = '1'
+  end
   event(id, r, 'status', about)
   if lane.model == '' then free[''] = free[''] - 1 end
   started(id, r, via)
@@ -266,7 +268,7 @@ end
 -- A quarantined task runs alone, in a process that some worker starts for it and that serves one such task after another.
 -- `attending` says how many of those stand by or are about to, so that no two workers start one for the same task. It
 -- is a hint, and forgets by itself: however many there are, QUARANTINE_SLOTS is what holds.
-local STARTING_MS, STANDING_BY_MS = 30000, 3000
+local STARTING_MS, STANDING_BY_MS = 60000, 3000
 local function stand_by(ms)
   call('ZADD', P .. 'attending', whole(now + ms), attendant)
   call('PEXPIRE', P .. 'attending', whole(STARTING_MS))

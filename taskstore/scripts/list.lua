@@ -16,12 +16,6 @@ local SUMMARY = {
   'cost_nusd', 'answered_by', 'simulated', 'steps', 'steps_dropped',
 }
 
-local function beginning(text)
-  if #text <= MESSAGE_BYTES then return text end
-  -- not in the middle of a character
-  return (string.gsub(string.sub(text, 1, MESSAGE_BYTES), '[\192-\255][\128-\191]*$', ''))
-end
-
 local function summary_of(id)
   local values, flat, is = call('HMGET', task_key(id), unpack(SUMMARY)), {}, {}
   for i, name in ipairs(SUMMARY) do
@@ -30,7 +24,7 @@ local function summary_of(id)
     if values[i] then
       is[name] = values[i]
       flat[#flat + 1] = name
-      flat[#flat + 1] = name == 'message' and beginning(values[i]) or values[i]
+      flat[#flat + 1] = name == 'message' and beginning(values[i], MESSAGE_BYTES) or values[i]
     end
   end
   local kept = dead_until(id, is)

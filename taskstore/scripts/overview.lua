@@ -1,5 +1,6 @@
 -- overview: the queue at one moment. Writes nothing.
--- Returns {{queued, running, scheduled, blocked, waiting, dead}, {{worker, ms since seen, host, pid, version, slots}},
+-- Returns {{queued, running, scheduled, blocked, waiting, dead},
+--         {{worker, ms since seen, host, pid, version, slots, '1' if it takes quarantined tasks only}},
 --         {{agent, problem or '', worker, ms since it said so}},
 --         {{'model {key}' or 'agent {name}', ms since it was paused}},
 --         {{model that cools down, ms left or 0 while it is tried, error code}}}
@@ -14,9 +15,10 @@ local blocked = call('ZCARD', P .. 'live') - ready - running - scheduled - waiti
 local workers = {}
 local SEEN_MS = math.max(10000, 2 * policy.lease)
 for _, wid in ipairs(call('ZRANGEBYSCORE', P .. 'workers', whole(now - SEEN_MS), '+inf')) do
-  local about = call('HMGET', P .. 'worker:' .. wid, 'host', 'pid', 'version', 'slots')
+  local about = call('HMGET', P .. 'worker:' .. wid, 'host', 'pid', 'version', 'slots', 'quarantine')
   local seen = tonumber(call('ZSCORE', P .. 'workers', wid))
-  workers[#workers + 1] = { wid, whole(now - seen), about[1] or '', about[2] or '0', about[3] or '', about[4] or '0' }
+  workers[#workers + 1] = { wid, whole(now - seen), about[1] or '', about[2] or '0', about[3] or '', about[4] or '0',
+    about[5] or '0' }
 end
 local counts = { ready, running, scheduled, blocked, waiting, call('ZCARD', P .. 'dead') }
 for i, count in ipairs(counts) do counts[i] = whole(count) end

@@ -5,6 +5,7 @@ also_when_full()
 local wid, about = ARGV[2], cjson.decode(ARGV[3])
 local worker = P .. 'worker:' .. wid
 call('HSET', worker, 'host', about.host, 'pid', whole(about.pid), 'version', about.version, 'slots', whole(about.slots))
+if about.quarantine then call('HSET', worker, 'quarantine', '1') end
 call('PEXPIRE', worker, 3600000)
 call('ZADD', P .. 'workers', whole(now), wid)
 call('PEXPIRE', P .. 'agents', 3600000)

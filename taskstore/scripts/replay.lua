@@ -22,7 +22,7 @@ if r.idem ~= '' then call('PERSIST', r.idem) end
 call('ZREM', P .. 'gone', gone_member(id, r))
 call('ZREM', P .. 'dead', id)
 -- whose answer it was and how long it waited for that model's limit was told of the run that failed
-call('HDEL', task_key(id), 'error', 'error_code', 'completed_at', 'cancel_at', 'deadline_at', 'answered_by', 'held_from')
+call('HDEL', task_key(id), 'error', 'error_code', 'completed_at', 'cancel_at', 'interrupted_by', 'deadline_at', 'answered_by', 'held_from')
 -- what goes on from a simulated answer stays simulated
 if call('EXISTS', steps_key(id)) == 0 then call('HDEL', task_key(id), 'simulated') end
 call('HINCRBY', task_key(id), 'replays', 1)
@@ -32,6 +32,7 @@ local about = { 'cause', 'replayed' }
 if model ~= r.model then about = { 'cause', 'replayed', 'model', model } end
 set(id, r, { status = 'pending', model = model, retries = 0, crashes = 0, cause = 'replayed', queued_at = now })
 call('ZADD', P .. 'live', deadline > 0 and whole(r.deadline_at) or '+inf', id)
+if r.session ~= '' then sessions.join_again(r) end
 place(id, r, now)
 event(id, r, 'status', about)
 return 'ok:pending'

@@ -2,7 +2,7 @@
 -- ARGV: 2... id, fence, kind, data (JSON, claims.Settlement), number of fields, each field and its bytes, ...
 --       kind: success | fail | cancelled | retry | bury | release | suspend
 -- Returns a word per task: 'ok' (also for a repeat) | 'lease_lost'
--- Event: status success, failed, cancelled, retrying, pending or waiting; before it, step for those that came along
+-- Event: status success, failed, cancelled, retrying, pending or waiting; before it, step and token for those that came along
 
 local function again(id, r, status, due, cause)
   leave(id, r)
@@ -25,7 +25,7 @@ local VERBS = {
     final(id, r, 'failed', data)
   end,
   cancelled = function(id, r, data)
-    for name, value in pairs(CANCELLED) do data[name] = value end
+    for name, value in pairs(cancelled(r)) do data[name] = value end
     final(id, r, 'cancelled', data)
   end,
   retry = function(id, r, data)

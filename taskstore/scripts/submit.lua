@@ -1,10 +1,13 @@
 -- submit: a new task into the record, the index and the stream, or nothing at all.
 -- ARGV: 2 id, 3 run_at ms or 0, 4 deadline ms from now or 0, 5 idempotency key's Redis key or '', 6 sha256 of the body,
---       7... the record's fields and values
--- Returns {'created'|'exists', id, status, created_at} | {'full'} (little memory is left) | {'queue_full'} | {'idempotency_conflict'}
+--       7 when another task has its session: enqueue | reject | interrupt, 8... the record's fields and values
+-- Returns {'created'|'exists', id, status, created_at} | {'full'} (little memory is left) | {'queue_full'}
+--         | {'idempotency_conflict'} | {'never_due'} (its time comes after its deadline)
+--         | {'session_busy', id of the task that has its session}
 --         | {'agent_unavailable', the workers' word on why, or '' when they do not have it}
--- Event: status pending
+-- Event: status pending; of a task that it interrupts, status cancelled or cancel_requested
 local id, run_at, deadline, idem, body = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local on_busy = ARGV[7]
 
 local function existing(known)
   local status, created_at = unpack(call('HMGET', task_key(known), 'status', 'created_at'))
@@ -23,6 +26,8 @@ if idem ~= '' then
     end
   end
 end
+
+if deadline > 0 and run_at >= now + deadline then return { 'never_due' } end
 
 -- The last tenth of the memory is for what was let in already: without it a queue that filled Redis could never run.
 local RESERVE = 0.1
@@ -43,12 +48,16 @@ local function agent_problem(agent)
   end
   return call('EXISTS', P .. 'agents') == 1 and '' or nil
 end
-for i = 7, #ARGV, 2 do
-  if ARGV[i] == 'agent' then
-    local problem = agent_problem(ARGV[i + 1])
-    if problem then return { 'agent_unavailable', problem } end
-  end
-end
+local given = {}
+for i = 8, #ARGV, 2 do given[ARGV[i]] = ARGV[i + 1] end
+local problem = given.agent and agent_problem(given.agent)
+if problem then return { 'agent_unavailable', problem } end
+
+-- Of a task for later nobody knows yet what it will meet: it waits for its session's turn.
+local busy
+if (given.session or '') ~= '' and run_at <= now then busy = sessions.holder(given) end
+local interrupts = busy and on_busy == 'interrupt'
+if busy and on_busy == 'reject' then return { 'session_busy', busy } end
 
 -- The count of all live tasks settles most cases; only near the limit is it worth asking how many of them run.
 local depth = call('ZCARD', P .. 'live')
@@ -66,15 +75,16 @@ if deadline > 0 then
   deadline_at = whole(now + deadline)
   fields[#fields + 1] = 'deadline_at'; fields[#fields + 1] = deadline_at
 end
-for i = 7, #ARGV do fields[#fields + 1] = ARGV[i] end
+for i = 8, #ARGV do fields[#fields + 1] = ARGV[i] end
 call('HSET', task_key(id), unpack(fields))
 
 local r = load(id)
-if r.session ~= '' then set(id, r, { turn = call('HINCRBY', session_key(r), 'seq', 1) }) end
+if r.session ~= '' then sessions.join(id, r, interrupts) end
 call('ZADD', P .. 'live', deadline_at, id)
 call('ZADD', P .. 'caller:' .. r.caller, whole(now), id)
 call('SADD', P .. 'callers', r.caller)
 if idem ~= '' then call('SET', idem, id .. ' ' .. body) end
 place(id, r, run_at)
 event(id, r, 'status')
+if interrupts then cancel(busy, load(busy), id) end  -- which lets the new one in, when no worker holds it
 return { 'created', id, 'pending', whole(now) }

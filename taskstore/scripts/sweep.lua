@@ -10,7 +10,7 @@ local counts = { rescued = 0, expired = 0, forgotten = 0, placed = 0, granted = 
 local lanes = call('SMEMBERS', P .. 'lanes')
 
 local function after_loss(id, r, free)
-  if r.cancel_at ~= '' then return final(id, r, 'cancelled', CANCELLED) end
+  if r.cancel_at ~= '' then return final(id, r, 'cancelled', cancelled(r)) end
   if free then
     set(id, r, { attempt = r.attempt - 1 })
   else
@@ -47,6 +47,7 @@ end
 
 local function rescue_dead(wid)
   call('ZREM', P .. 'workers', wid)
+  call('ZREM', P .. 'attending', wid)
   for _, lane in ipairs(lanes) do
     for _, id in ipairs(call('ZRANGE', P .. 'leases:' .. lane, 0, -1)) do
       local r = load(id)
@@ -62,6 +63,11 @@ for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'gone', '-inf', whole(now), '
   local id, caller = string.match(member, '^(%S+) (.*)$')
   forget(id, { caller = caller })
   counts.forgotten = counts.forgotten + 1
+end
+
+for _, member in ipairs(call('ZRANGEBYSCORE', P .. 'idle', '-inf', whole(now), 'LIMIT', 0, LIMIT)) do
+  local session, caller = string.match(member, '^(%S+) (.*)$')
+  sessions.forget({ session = session, caller = caller })
 end
 
 -- Nobody could renew while Redis was away, or its clock jumped: every lease gets a full term before any is judged.
@@ -116,8 +122,7 @@ for i = 1, #scanned[2], 2 do
   elseif not FINAL[r.status] then
     local stands = r.at ~= '' and call('ZSCORE', P .. r.at, id)
     if stands and string.sub(r.at, 1, 8) == 'blocked:' then
-      local holder = call('HGET', session_key(r), 'holder')
-      if not holder or not call('ZSCORE', P .. 'live', holder) then
+      if not sessions.holder(r) then
         leave(id, r)
         stands = nil
       end

@@ -4,7 +4,7 @@ The store's own audit looks at one moment. The ledger remembers: that final reco
 grow, that a task ends once, that budgets and spending add up, that a session runs one task at a time.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +38,8 @@ class Account:
     settled: set[int] = field(default_factory=set)
     tokens: int = 0
     cost_nusd: int = 0
+    memory: "Memory | None" = None
+    """What its session remembered when it was submitted: where its turn goes, if anybody remembers that by then."""
     model: str = ""
     """The one it was submitted for, or that of its last replay that named one."""
 
@@ -50,17 +52,32 @@ class Account:
         return int(self.record["fence"])
 
 
+@dataclass
+class Memory:
+    """A session since it began, or began again after it was deleted."""
+
+    said: list[tuple[str, str, str]] = field(default_factory=list)
+    """Task, message and answer of each turn."""
+
+    @property
+    def turns(self) -> int:
+        return len(self.said)
+
+
 class Ledger:
-    def __init__(self, *, max_retries: int, max_crashes: int) -> None:
+    def __init__(self, *, max_retries: int, max_crashes: int, max_turns: int) -> None:
+        self.max_turns = max_turns
         self.max_retries = max_retries
         self.max_crashes = max_crashes
         self.accounts: dict[str, Account] = {}
         self.day_totals: Counter[str] = Counter()
-        self.session_logs: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+        self.memories: dict[tuple[str, str | None], Memory] = {}
+        """By caller and session_id, of sessions that somebody could see."""
 
     def submitted(self, new: NewTask, record: Fields) -> None:
         assert record["status"] == "pending"
-        self.accounts[new.task_id] = Account(new, record, model=new.model)
+        memory = self.memories.setdefault(_session(new), Memory()) if new.session else None
+        self.accounts[new.task_id] = Account(new, record, memory=memory, model=new.model)
 
     def claimed(self, claim: Claim) -> None:
         account = self.accounts[claim.task_id]
@@ -68,8 +85,8 @@ class Ledger:
         assert (claim.message, claim.model) == (account.new.message, account.model)
         account.claims += 1
         turns = [(turn.message, turn.answer) for turn in claim.history]
-        key = (account.new.caller, account.new.session)
-        assert turns == (self.session_logs[key] if account.new.session else [])
+        memory = self.memories.get(_session(account.new)) if account.new.session else None
+        assert turns == [(message, answer) for _, message, answer in (memory.said if memory else [])[-self.max_turns :]]
 
     def holds(self, task_id: str, fence: int) -> bool:
         account = self.accounts.get(task_id)
@@ -95,9 +112,8 @@ class Ledger:
             self.day_totals["total_tokens"] += one.usage.total_tokens
             self.day_totals["cost_nusd"] += round((one.cost_usd or 0) * 1e9)
             self.day_totals["attempts"] += 1
-        if one.kind == "success" and account.new.session:
-            key = (account.new.caller, account.new.session)
-            self.session_logs[key].append((account.new.message, one.result or ""))
+        if one.kind == "success" and account.memory is not None:
+            account.memory.said.append((one.task_id, account.new.message, one.result or ""))
 
     def replayed(self, task_id: str, model: str | None) -> None:
         account = self.accounts[task_id]
@@ -160,3 +176,7 @@ class Ledger:
             if account.new.session and account.status is Status.RUNNING
         )
         assert not running or max(running.values()) == 1, "a session runs one task at a time"
+
+
+def _session(new: NewTask) -> tuple[str, str | None]:
+    return new.caller, new.session_id

@@ -56,6 +56,7 @@ SHOWN_BY = {
         "RESULT_TTL_SECONDS": "test_a_finished_task_is_kept_as_long_as_the_setting_says",
         "DEAD_TTL_SECONDS": "test_a_dead_letter_is_kept_as_long_as_the_setting_says",
         "SESSION_TTL_SECONDS": "test_a_session_lives_as_long_as_the_setting_says",
+        "SESSION_MAX_TURNS": "test_a_session_remembers_as_many_turns_as_the_setting_says",
         "USAGE_TTL_DAYS": "test_the_bill_is_kept_for_as_many_days_as_the_setting_says",
     },
     "tests/worker/test_faults.py": {
@@ -83,6 +84,9 @@ SHOWN_BY = {
     "tests/agent/test_run.py": {
         "AGENT_MAX_ITERATIONS": "test_an_agent_that_never_stops_ends_with_max_iterations_and_its_usage",
         "TOOL_TIMEOUT_SECONDS": "test_hanging_tools_hold_up_no_model_call",
+    },
+    "tests/agent/test_memory.py": {
+        "SESSION_MAX_TOKENS": "test_a_run_is_given_the_last_turns_that_fit",
     },
     "tests/agent/test_requests.py": {
         "MAX_TOKENS_PER_REQUEST": "test_max_tokens_is_the_lesser_of_setting_and_limit",

@@ -48,7 +48,11 @@ ROWS = {
     "POST /task/{task_id}/cancel": Row(),
     "POST /task/{task_id}/replay": Row({"json": {"model": "Simulator"}}, admin=True),
     "GET /tasks": Row(),
+    "GET /sessions": Row(),
+    "GET /session/{session_id}": Row(query="?user_id=u"),
+    "DELETE /session/{session_id}": Row(query="?user_id=u"),
     "POST /chat": Row({"json": {"message": "m"}}),
+    "POST /chat/stream": Row({"json": {"message": "m"}}),
     "GET /models": Row(),
     "GET /agents": Row(),
     "GET /health": Row(),
@@ -57,7 +61,8 @@ ROWS = {
     "GET /openapi.json": Row(),
     "HEAD /openapi.json": Row(),
 }
-OF_A_TASK = [name for name in ROWS if "{" in name and not ROWS[name].admin]
+OF_A_TASK = [name for name in ROWS if "{task_id}" in name and not ROWS[name].admin]
+OF_A_SESSION = [name for name in ROWS if "{session_id}" in name]
 OF_ADMINS = [name for name in ROWS if ROWS[name].admin]
 OF_NO_TASK = [name for name in ROWS if "{" not in name]
 
@@ -152,10 +157,12 @@ async def until_gone(store: TaskStore, *keys: str) -> None:
 FORGOTTEN = {"by Redis": forgotten_by_redis, "by the sweep": forgotten_by_the_sweep}
 
 
-def ask(client: httpx.Client, name: str, task_id: str = "") -> httpx.Response:
+def ask(client: httpx.Client, name: str, one: str = "") -> httpx.Response:
+    """Of the task or the session `one`."""
     method, path = name.split(" ")
     row = ROWS[name]
-    with client.stream(method, path.replace("{task_id}", task_id) + row.query, **row.options) as answer:
+    url = path.replace("{task_id}", one).replace("{session_id}", one) + row.query
+    with client.stream(method, url, **row.options) as answer:
         if not (row.endless and answer.status_code == 200):
             answer.read()
         return answer
@@ -170,7 +177,9 @@ def alike(answer: httpx.Response) -> tuple[int, bytes, list[tuple[bytes, bytes]]
 def test_every_route_has_a_row() -> None:
     app: FastAPI = create_app(Settings(api_keys=API_KEYS, active_model_key="Simulator"))
     routes: Any = app.routes
-    assert {f"{method} {route.path}" for route in routes for method in route.methods} == set(ROWS)
+    assert {
+        f"{method} {getattr(route, 'path_format', route.path)}" for route in routes for method in route.methods
+    } == set(ROWS)
 
 
 @pytest.mark.parametrize("name", OF_A_TASK)
@@ -230,6 +239,23 @@ def test_a_task_past_its_retention_is_a_missing_one_byte_for_byte(
     again = alice.post("/task", json={"message": "other"}, headers={"idempotency-key": failed[:8]})
     assert again.status_code == 200, "its key went with it"
     assert again.json()["task_id"] != failed
+
+
+@pytest.mark.parametrize("name", OF_A_SESSION)
+def test_anothers_session_is_a_missing_one_byte_for_byte(
+    name: str, hers: str, alice: httpx.Client, bob: httpx.Client, admin: httpx.Client, strangers: list[httpx.Client]
+) -> None:
+    """An admin has to name whose it is."""
+    read = "GET /session/{session_id}"
+    assert ask(alice, read, "s").json()["session"]["busy_task_id"] is None, "the task is for later"
+    for client in (bob, admin):
+        missing = ask(client, name, "qwzz")
+        assert missing.status_code == (404 if name == read else 200)
+        assert alike(ask(client, name, "s"))[:2] == (missing.status_code, missing.content.replace(b"qwzz", b"s"))
+        assert hers not in ask(client, name, "s").text
+    assert {ask(stranger, name, "s").status_code for stranger in strangers} == {401}
+    assert ask(alice, read, "s").status_code == 200, "nothing of it was touched"
+    assert ask(alice, name, "s").status_code == 200
 
 
 @pytest.mark.parametrize("name", OF_NO_TASK)

@@ -74,6 +74,18 @@ async def test_a_session_lives_as_long_as_the_setting_says(seconds: int, store: 
         assert await bench.left_ms(key) == pytest.approx(seconds * 1000, abs=NEAR_MS)
 
 
+@pytest.mark.parametrize("turns", [1, 3])
+async def test_a_session_remembers_as_many_turns_as_the_setting_says(
+    turns: int, store: TaskStore, settings: Settings
+) -> None:
+    bench = Bench(store, settings, session_max_turns=turns)
+    for number in range(5):
+        new = NewTask(task_id=f"t{number}", caller="a", message="m", model="M", session_id="s")
+        await bench.store.submit(new)
+        await bench.settle(await bench.take(), "success", result="r")
+    assert len((await bench.store.sessions.read("a", "s")).turns) == turns
+
+
 @pytest.mark.parametrize("days", [1, 3])
 async def test_the_bill_is_kept_for_as_many_days_as_the_setting_says(
     days: int, store: TaskStore, settings: Settings

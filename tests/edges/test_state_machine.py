@@ -14,10 +14,8 @@ import pytest
 import redis.asyncio
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -25,13 +23,15 @@ from hypothesis.stateful import (
 from core_config import Settings
 from taskstore.claims import Claim, ModelRules, QuarantinePart, Settlement
 from taskstore.connection import connect
-from taskstore.errors import IdempotencyConflict, NotDead, QueueFull, TaskNotFound, WrongStatus
+from taskstore.errors import IdempotencyConflict, NeverDue, QueueFull, SessionBusy, TaskNotFound, WrongStatus
 from taskstore.records import Kind, NewTask, TokenUsage, WorkerInfo
-from taskstore.states import FINAL, Status
+from taskstore.states import FINAL
 from taskstore.store import ANY_CALLER, TaskStore
 from tests.conftest import RedisServer
 
 from .ledger import RESCUE, SETTLE_VERBS, Ledger
+from .operator_rules import MODELS, OperatorRules, some
+from .session_rules import CALLERS, SESSIONS, SessionRules
 from .time_travel import make_older
 
 ASKED = os.environ.get("LONGHAUL_EDGE_WALKS")
@@ -40,8 +40,6 @@ STEPS = 50
 DATABASE = 7
 """Of the tests' Redis: the audit reads every key of its database."""
 WORKERS = ("w1", "w2", "w3")
-CALLERS = ("alice", "bob")
-MODELS = ("M", "N")
 RULES = [
     {}, {}, {"M": ModelRules(fallbacks=("N",))},
     {"M": ModelRules(rpm=20, fallbacks=("N",)), "N": ModelRules(rpm=60, cooldown=False)},
@@ -51,19 +49,19 @@ QUARANTINE: list[QuarantinePart] = ["leave", "offer", "only"]
 SETTLE_KINDS: list[Any] = ["success", "success", "fail", "cancelled", "retry", "retry", "bury", "release", "suspend"]
 MOVED_BY_TIME = {"expire", RESCUE}
 
-some = st.integers(0, 10_000)  # an index into what there is then: what is drawn never depends on Redis's answers
 
-
-class StoreMachine(RuleBasedStateMachine):
+class StoreMachine(OperatorRules, SessionRules):
     url: str
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.Runner()
-        self.settings = Settings(redis_url=self.url, key_prefix="m:", max_retries=2, max_crashes=2, queue_max_depth=12)
+        self.settings = Settings(
+            redis_url=self.url, key_prefix="m:", max_retries=2, max_crashes=2, queue_max_depth=12, session_max_turns=3
+        )
         self.redis: redis.asyncio.Redis = connect(self.settings.redis_address)
         self.store = TaskStore(self.redis, self.settings)
-        self.ledger = Ledger(max_retries=2, max_crashes=2)
+        self.ledger = Ledger(max_retries=2, max_crashes=2, max_turns=3)
         self.claims: list[tuple[str, Claim]] = []
         self.last_settled: Settlement | None = None
         self.numbers = dict.fromkeys(WORKERS, 0)
@@ -87,21 +85,22 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(
         caller=st.sampled_from(CALLERS), model=st.sampled_from(MODELS), kind=st.sampled_from(Kind),
-        priority=st.integers(1, 9), session_id=st.sampled_from([None, "s", "default", "r"]),
+        priority=st.integers(1, 9), session_id=st.sampled_from(SESSIONS),
         later_ms=st.sampled_from([0, 0, 0, 700, 40_000]), deadline_ms=st.sampled_from([0, 0, 0, 900, 50_000]),
         key=st.sampled_from([None, None, "k1", "k2"]), body=st.sampled_from("xy"),
         agent=st.sampled_from(["default", "default", "other"]),
+        on_busy=st.sampled_from(["enqueue", "enqueue", "reject", "interrupt"]),
     )  # fmt: skip
     def submit(
         self, caller: str, model: str, kind: Kind, priority: int, session_id: str | None,
-        later_ms: int, deadline_ms: int, key: str | None, body: str, agent: str,
+        later_ms: int, deadline_ms: int, key: str | None, body: str, agent: str, on_busy: Any,
     ) -> None:  # fmt: skip
         task_id = f"t{len(self.submits) + 1}"
         run_at = self.run(self.clock()) + later_ms if later_ms else 0
         new = NewTask(
             task_id=task_id, caller=caller, message=f"message of {task_id}", model=model, kind=kind, priority=priority,
             session_id=session_id, run_at_ms=run_at, deadline_ms=deadline_ms, idempotency_key=key, body_sha256=body,
-            metadata={"n": len(self.submits)}, agent=agent,
+            metadata={"n": len(self.submits)}, agent=agent, on_busy=on_busy,
         )  # fmt: skip
         self.submits.append(new)
         self.send(new)
@@ -120,6 +119,9 @@ class StoreMachine(RuleBasedStateMachine):
         if known is not None and known[0] not in self.ledger.accounts:
             known = None  # it was forgotten, and its key with it
         same = new.task_id in self.ledger.accounts
+        holder = self.run(self.holder_of(new))
+        fresh = not same and known is None
+        self.verbs = {"cancel"} if fresh and holder is not None and new.on_busy == "interrupt" else set()
         try:
             submitted = self.run(self.store.submit(new))
         except QueueFull:
@@ -128,10 +130,21 @@ class StoreMachine(RuleBasedStateMachine):
             assert not same
             assert known is None
             return
+        except SessionBusy as refusal:
+            named = refusal.task_id
+            assert fresh
+            assert (new.on_busy, named) == ("reject", holder)
+            return
         except IdempotencyConflict:
             assert not same
             assert known is not None
             assert known[1] != new.body_sha256
+            return
+        except NeverDue:
+            assert new.run_at_ms - new.deadline_ms > self.run(self.clock()) - 10_000 > 0
+            assert new.deadline_ms
+            assert not same
+            assert known is None
             return
         if same:
             assert (submitted.task_id, submitted.created) == (new.task_id, False)
@@ -140,9 +153,18 @@ class StoreMachine(RuleBasedStateMachine):
             assert known[1] == new.body_sha256
         else:
             assert (submitted.task_id, submitted.created) == (new.task_id, True)
+            assert holder is None or new.on_busy != "reject" or new.run_at_ms
             self.ledger.submitted(new, self.run(self.record(new.task_id)))
             if new.idempotency_key is not None:
                 self.idempotent[new.caller, new.idempotency_key] = (new.task_id, new.body_sha256)
+
+    async def holder_of(self, new: NewTask) -> str | None:
+        """The live task that a task which is due would meet in its session."""
+        if not new.session or new.run_at_ms > await self.clock():
+            return None
+        client: Any = self.redis
+        holder: str | None = await client.hget(self.store.keys.session(new.caller, new.session), "holder")
+        return holder
 
     @rule(verb=st.sampled_from(["cancel", "decide"]), which=some, caller=st.sampled_from([*CALLERS, "*"]))
     def request(self, verb: str, which: int, caller: str) -> None:
@@ -166,105 +188,6 @@ class StoreMachine(RuleBasedStateMachine):
         assert allowed
         assert account is not None
         assert refused_for in {None, account.status}
-
-    @rule(which=some, model=st.sampled_from([None, *MODELS]), times=st.integers(1, 2))
-    def replay(self, which: int, model: str | None, times: int) -> None:
-        if self.submits:
-            self.send_replay(self.submits[which % len(self.submits)].task_id, model, times, 0)
-
-    def failed(self) -> list[str]:
-        return [task_id for task_id, account in self.ledger.accounts.items() if account.status is Status.FAILED]
-
-    @precondition(lambda self: bool(self.failed()))
-    @rule(which=some, model=st.sampled_from([None, *MODELS]), times=st.integers(1, 2),
-          deadline_ms=st.sampled_from([0, 0, 50_000]))  # fmt: skip
-    def replay_what_failed(self, which: int, model: str | None, times: int, deadline_ms: int) -> None:
-        """A rule of its own: few walks would come across what failed by chance."""
-        failed = self.failed()
-        self.send_replay(failed[which % len(failed)], model, times, deadline_ms)
-
-    def send_replay(self, task_id: str, model: str | None, times: int, deadline_ms: int) -> None:
-        account = self.ledger.accounts.get(task_id)
-        self.verbs = {"replay"}
-        refused_for: str | None = None
-        try:
-            answers = {self.run(self.store.replay(task_id, deadline_ms, model=model)) for _ in range(times)}
-        except TaskNotFound:
-            assert account is None
-            return
-        except WrongStatus as error:
-            refused_for = error.status
-        assert account is not None
-        if refused_for is not None:
-            assert refused_for == account.status != Status.FAILED
-            assert account.lives == 1 or model not in {None, account.model}, "a repeat is no other request"
-            return
-        if account.status is Status.FAILED:
-            assert answers == {Status.PENDING}
-            self.ledger.replayed(task_id, model)
-        else:
-            assert answers == {account.status}, "sent again it says how the task stands"
-            assert account.lives > 1
-            assert model in {None, account.model}
-
-    @rule(which=some, times=st.integers(1, 2))
-    def purge(self, which: int, times: int) -> None:
-        if self.submits:
-            self.run(self.send_purge(self.submits[which % len(self.submits)].task_id, 0, times))
-
-    def dead(self) -> list[str]:
-        client: Any = self.redis
-        letters: list[str] = self.run(client.zrange(self.store.keys.dead(), 0, -1))
-        return letters
-
-    def held(self) -> list[Claim]:
-        return [one for _, one in self.claims if self.ledger.holds(one.task_id, one.fence)]
-
-    @precondition(lambda self: bool(self.held() or self.dead()))
-    @rule(which=some, times=st.integers(1, 2))
-    def purge_what_is_dead(self, which: int, times: int) -> None:
-        """A rule of its own, which buries one that runs if none is dead: no walk of sixty came across one by chance."""
-        if not self.dead():
-            held = self.held()
-            one = held[which % len(held)]
-            self.last_settled = Settlement(task_id=one.task_id, fence=one.fence, kind="bury", error="why")
-            self.verbs = {"bury"}
-            self.take_settlements([self.last_settled])
-            self.the_rules_hold()
-        letters = self.dead()
-        for off in (-1, 1, 0):  # seen in another life of the task, and then as it is
-            self.run(self.send_purge(letters[which % len(letters)], off, times))
-
-    async def send_purge(self, task_id: str, off: int, times: int) -> None:
-        client, keys = self.redis, self.store.keys
-        account = self.ledger.accounts.get(task_id)
-        is_dead = await client.zscore(keys.dead(), task_id) is not None
-        fence = (account.fence if account else 1) + off
-        refused_for: str | None = None
-        try:
-            for _ in range(times):
-                await self.store.purge(task_id, fence)
-        except NotDead as error:
-            refused_for = error.status
-        if account is None:
-            assert refused_for is None, "it is as good as purged"
-            return
-        if refused_for is not None:
-            assert refused_for == account.status
-            assert not is_dead or off, "a dead letter as it was seen is taken"
-            return
-        assert is_dead
-        assert not off, "another fence is another life of the task"
-        caller = account.new.caller
-        left = await client.exists(keys.task(task_id), keys.events(task_id), keys.steps(task_id))
-        assert left == 0
-        for index, member in (
-            (keys.dead(), task_id), (keys.gone(), f"{task_id} {caller}"), (keys.caller(caller), task_id),
-        ):  # fmt: skip
-            assert await client.zscore(index, member) is None
-        if account.new.idempotency_key is not None:
-            held: Any = await client.get(keys.idempotency(caller, account.new.idempotency_key))
-            assert not (held or "").startswith(f"{task_id} ")
 
     # -- the workers'
 

@@ -17,8 +17,8 @@ from .conftest import RunningGateway, StartGateway, TinyWorker, submitted
 VIEW = {
     "task_id", "status", "phase", "result", "error", "error_code", "duration_ms", "queued_ms", "token_usage",
     "cost_usd", "created_at", "started_at", "completed_at", "cancel_requested_at", "run_at", "deadline_at", "model",
-    "agent", "priority", "attempt", "queue_position", "session_id", "user_id", "metadata", "partial", "simulated",
-    "steps", "steps_dropped", "input", "output_schema", "result_json",
+    "agent", "interrupted_by", "priority", "attempt", "queue_position", "session_id", "user_id", "metadata", "partial",
+    "simulated", "steps", "steps_dropped", "input", "output_schema", "result_json",
 }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def ended(tmp_path_factory) -> dict[str, dict[str, set[str]]]:
     """Of each mutation, what became of its tests in the copy that has it."""
 
     def tried(mutation: Mutation) -> dict[str, set[str]]:
-        copy = copy_of_the_project(tmp_path_factory.mktemp("copy"), mutation)
+        copy = copy_of_the_project(tmp_path_factory.mktemp("copy"), mutation.edits)
         return outcomes(copy, (*mutation.seen_by, mutation.unharmed))
 
     with ThreadPoolExecutor(2) as pool:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from operations.timeline import DELAY, LIMIT, PERSON, SESSION, SLOT, TIME, TURN, Note, Run, Wait, timeline
+from operations.timeline import DELAY, LIMIT, PERSON, QUARANTINE, SESSION, SLOT, TIME, TURN, Note, Run, Wait, timeline
 from operations.why import account
-from taskstore.claims import Settlement
+from taskstore.claims import QuarantinePart, Settlement
 from taskstore.records import NewTask, TokenUsage
 from taskstore.steps import StepBatch, StepNote
 from taskstore.store import TaskStore
@@ -27,9 +27,9 @@ class Life:
             NewTask(**{"task_id": task_id, "caller": "alice", "message": "hi", "model": "M", **fields})
         )
 
-    async def claim(self, most: int | None = None) -> None:
+    async def claim(self, most: int | None = None, quarantine: QuarantinePart = "leave") -> None:
         self.number += 1
-        await self.store.claim("w1", self.number, room=5, extra=0, models={"M": most})
+        await self.store.claim("w1", self.number, room=5, extra=0, models={"M": most}, quarantine=quarantine)
 
     async def settle(self, kind: str, task_id: str = "t", **data: Any) -> None:
         fence = (await self.store.get(task_id)).fence
@@ -113,6 +113,18 @@ async def test_a_task_behind_its_models_limit_waits_for_that(life: Life) -> None
     assert (told[0], told[-1]) == (LIMIT, "1: runs")
 
 
+async def test_a_task_that_workers_died_with_waits_for_its_turn_in_quarantine(life: Life, store: TaskStore) -> None:
+    await life.submit()
+    for _ in range(2):
+        await life.claim()
+        await store.sweep(dead="w1")
+    await passes()
+    assert (await life.told())[-1] == QUARANTINE
+    await life.claim(quarantine="only")
+    await life.settle("success", result="x")
+    assert (await life.told())[-2:] == [QUARANTINE, "3: succeeded"]
+
+
 async def test_each_attempt_says_how_it_ended(life: Life, store: TaskStore) -> None:
     await life.submit()
     for ended in ("retry", "release", "lost", "suspend", "fail"):
@@ -167,6 +179,15 @@ async def test_a_cancel_of_a_running_task_is_noted_when_it_was_asked_for(life: L
     await life.settle("cancelled")
     told = await life.told()
     assert told[-2:] == ["a cancel was requested", "1: cancelled"]
+
+
+async def test_an_interrupted_task_says_by_what(life: Life) -> None:
+    await life.submit(session_id="s")
+    await life.claim()
+    await life.submit("u", session_id="s", on_busy="interrupt")
+    await life.settle("cancelled")
+    told = await life.told()
+    assert told[-2:] == ["a cancel was requested", "1: interrupted by another task of its session"]
 
 
 USAGE = '"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}'

@@ -14,6 +14,7 @@ from taskstore.store import TaskStore
 from tests.conftest import RedisServer
 
 from .state import Contents
+from .talk import Runner
 
 
 class AuditedScripts(Scripts):
@@ -40,6 +41,11 @@ async def audited(client: Redis, settings: Settings) -> TaskStore:
     store = TaskStore(client, settings)
     store._scripts = AuditedScripts(client, settings)
     return store
+
+
+@pytest.fixture
+def runner(audited: TaskStore) -> Runner:
+    return Runner(audited)
 
 
 @pytest.fixture

@@ -80,6 +80,11 @@ def expired(now: int, index: str, attempt: int) -> State:
     return joined(swept(now), ended(now, index, "failed", attempt, error_code="deadline_exceeded", error=EXPIRED_ERROR))
 
 
+def left_session(now: int, state: State) -> State:
+    """And so has one task less that is live."""
+    return state | {"session:alice:s": {"live": 1, "updated_at": About(now)}, "sessions:alice": ZSet(s=About(now))}
+
+
 def asked_to_stop(now: int) -> State:
     entry = {"type": "cancel_requested", "status": "running", "attempt": 1, "fence": 1, "at": About(now)}
     return {"task:t1": {"cancel_at": About(now)}, "events:t1": Stream([entry])}
@@ -114,7 +119,7 @@ OTHER_CASES = [
     Case("cancel", "pending", "cancelled", scheduled, cancel, CANCELLED,
          lambda now: stopped(now, "scheduled", 0), "scheduled"),
     Case("cancel", "pending", "cancelled", blocked, cancel, CANCELLED,
-         lambda now: stopped(now, "blocked:alice:s", 0), "blocked"),
+         lambda now: left_session(now, stopped(now, "blocked:alice:s", 0)), "blocked"),
     Case("cancel", "retrying", "cancelled", retrying, cancel, CANCELLED,
          lambda now: stopped(now, "scheduled", 1)),
     Case("cancel", "waiting", "cancelled", waiting, cancel, CANCELLED, lambda now: stopped(now, "waiting", 1)),
@@ -124,7 +129,7 @@ OTHER_CASES = [
     Case("expire", "pending", "failed", half_a_second_ago(due(scheduled, -100)), sweep(), {"expired": 1},
          lambda now: expired(now, "scheduled", 0), "scheduled"),
     Case("expire", "pending", "failed", half_a_second_ago(due(blocked, -100)), sweep(), {"expired": 1},
-         lambda now: expired(now, "blocked:alice:s", 0), "blocked"),
+         lambda now: left_session(now, expired(now, "blocked:alice:s", 0)), "blocked"),
     Case("expire", "retrying", "failed", half_a_second_ago(due(retrying, -100)), sweep(), {"expired": 1},
          lambda now: joined(behind_clock(now), expired(now, "scheduled", 1))),
     Case("expire", "waiting", "failed", half_a_second_ago(due(waiting, -100)), sweep(), {"expired": 1},

@@ -1,5 +1,6 @@
 """`audit` finds each way in which what is stored can break the rules, and finds nothing in what is right."""
 
+from math import inf
 from typing import Any
 
 import pytest
@@ -7,12 +8,26 @@ import pytest
 from taskstore.store import TaskStore
 
 from .state import Contents, State, Stream, ZSet, changed
-from .worlds import WORLDS, World, blocked, buried, ready, running, scheduled, success
+from .worlds import SESSION_TTL, WORLDS, World, blocked, buried, ready, running, scheduled, success
 
 SESSION_FREE: State = {"session:alice:s": {"holder": None}}
 
 
-@pytest.mark.parametrize("make", WORLDS.values(), ids=WORLDS)
+def idle(now: int) -> State:
+    """A task of a session has succeeded, and nothing else of it is live."""
+    state = success(now)
+    state["task:t1"] |= {"session": "s", "turn": 1, "memory": "t1"}
+    ends = now + SESSION_TTL
+    return state | {
+        "session:alice:s": {"seq": 1, "live": 0, "memory": "t1", "session_id": "chat", "turns": 1, "bytes": 2},
+        "session:alice:s:log": ["{}"],
+        "sessions:alice": ZSet(s=now - 1_000),
+        "idle": ZSet({"s alice": ends}),
+        "ttl": state["ttl"] | {"session:alice:s": SESSION_TTL, "session:alice:s:log": SESSION_TTL},
+    }
+
+
+@pytest.mark.parametrize("make", [*WORLDS.values(), idle], ids=[*WORLDS, "idle"])
 async def test_right_contents_are_right(make: World, store: TaskStore, contents: Contents) -> None:
     await contents.seed(make(await contents.clock()))
     assert await store.audit() == []
@@ -46,7 +61,7 @@ BROKEN: list[tuple[World, Any, list[str]]] = [
     (ready, {"task:t1": {"status": "odd"}}, ["odd task t1 stands in ready:M:b"]),
     (ready, {"task:t1": {"status": None}}, ["task t1 has no status"]),
     (ready, {"task:t1": {"settled": 1}}, ["task t1 was settled with a fence it never had"]),
-    (ready, {"task:t1": {"session": "s"}, "session:alice:s": {"seq": 1}},
+    (ready, {"task:t1": {"session": "s"}, "session:alice:s": {"seq": 1, "live": 1}},
      ["pending task t1 does not hold its session"]),
     (scheduled, {"task:t1": {"status": "running"}},
      ["running task t1 stands in scheduled", "running task t1 was settled with its fence"]),
@@ -57,18 +72,27 @@ BROKEN: list[tuple[World, Any, list[str]]] = [
     (blocked, {"session:alice:s": {"holder": "t1"}},
      ["running task t0 does not hold its session", "task t1 waits for nobody"]),
     (blocked, {"session:alice:s": {"holder": "t9"}},
-     ["holder t9 of a session is not live", "holder t9 of a session is not live",
-      "running task t0 does not hold its session"]),
-    (blocked, {"ttl": {"session:alice:s": 9_000}},
-     ["session of task t0 is held and would expire", "session of task t1 is held and would expire"]),
+     ["holder t9 of session s of alice is not live", "running task t0 does not hold its session",
+      "task t1 waits for nobody"]),
+    (blocked, {"ttl": {"session:alice:s": 9_000}}, ["session s of alice has a live task and would expire"]),
+    (blocked, {"idle": ZSet({"s alice": inf})}, ["session s of alice has a live task and would expire"]),
+    (blocked, {"session:alice:s": {"live": 1}}, ["session s of alice counts 1 live tasks and has 2"]),
+    (blocked, {"session:alice:s:log": ["{}"]}, ["session s of alice remembers more than was said"]),
+    (blocked, {"sessions:alice": None}, ["session s of alice is missing from those of its caller"]),
+    (blocked, {"session:alice:s": {"memory": None}}, ["session s of alice was forgotten and is still there"]),
+    (idle, {"ttl": {"session:alice:s": None}}, ["session s of alice has no live task and would never expire",
+                                                "turns of session s of alice expire without it"]),
+    (idle, {"idle": None}, ["session s of alice has no live task and would never expire"]),
+    (idle, {"ttl": {"session:alice:s:log": None}}, ["turns of session s of alice expire without it"]),
+    (idle, {"session:alice:s": None, "session:alice:s:log": None,
+            "ttl": {"session:alice:s": None, "session:alice:s:log": None}}, ["idle session s alice does not exist"]),
     (success, {"live": ZSet(t1=5)}, ["final task t1 is in live"]),
     (success, {"task:t1": {"at": "waiting"}, "waiting": ZSet(t1=5)}, ["final task t1 stands in waiting"]),
     (success, {"waiting": ZSet(t1=5)}, ["index waiting holds t1 which stands in "]),
     (success, {"gone": None}, ["final task t1 would never be forgotten"]),
     (success, {"ttl": {"task:t1": None}}, ["final task t1 would never expire"]),
     (success, {"dead": ZSet(t1=5)}, ["success task t1 is a dead letter"]),
-    (success, {"task:t1": {"session": "s"}, "session:alice:s": {"holder": "t1"}},
-     ["final task t1 holds its session"]),
+    (idle, {"session:alice:s": {"holder": "t1"}}, ["holder t1 of session s of alice is not live"]),
     (success, {"events:t9": Stream([{"type": "status"}])}, ["events of t9 outlive its record"]),
     (buried, {"gone": None}, ["final task t1 would never be forgotten"]),
 ]  # fmt: skip

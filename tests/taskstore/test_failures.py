@@ -15,6 +15,7 @@ from core_config import Settings
 from taskstore.connection import COMMAND_TIMEOUT_S, connect, connection_options
 from taskstore.errors import StorageFull, StoreUnavailable
 from taskstore.records import NewTask
+from taskstore.scripts import code_of
 from taskstore.store import TaskStore
 from tests.conftest import RedisServer, free_port
 
@@ -183,3 +184,23 @@ async def test_a_disk_that_takes_no_snapshot_is_full_storage(
     with pytest.raises(StorageFull, match="RDB snapshots"):
         await private_store.submit(TASK)
     assert await client.dbsize() == 0
+
+
+FULL = "OOM command not allowed when used memory > 'maxmemory'."
+UNSAVED = "MISCONF Errors writing to the AOF file: No space left on device"
+IN_6_2 = "Error running script (call to f_5838): @user_script:51: @user_script: 51: -"
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (f"{FULL} script: 5838, on @user_script:1.", "OOM"),
+        (f"{IN_6_2}{FULL}", "OOM"),
+        (f"{IN_6_2}{UNSAVED}", "MISCONF"),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", "WRONGTYPE"),
+        ("Error running script (call to f_1): @user_script:3: attempt to index a nil value", "Error"),
+    ],
+)
+def test_the_code_of_an_error_inside_a_script_is_found(said: str, code: str) -> None:
+    """As Redis 7 says it and as 6.2 does, which wraps it."""
+    assert code_of(said) == code

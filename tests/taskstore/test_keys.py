@@ -38,7 +38,7 @@ def test_every_key_of_the_scripts_is_in_keys_and_every_one_of_keys_is_used() -> 
     expected = {name for method, name in known.items() if method not in SCRIPTS_DO_NOT_NAME}
     # names that are themselves put together of parts: an index's name is also a field of the record
     code = "\n".join(LUA.values())
-    for part in ("'blocked:' .. r.caller .. ':' .. r.session", "session .. ':log'", "session_key(r) .. ':log'"):
+    for part in ("'blocked:' .. r.caller .. ':' .. r.session", "key .. ':log'", "sessions.key(r) .. ':log'"):
         assert part in code
     built = in_scripts() | {"blocked:X:X", "session:X:X:log"}
     built = {name.replace("ready:X:X", "ready:X").replace("leases:X:X", "leases:X") for name in built}

@@ -57,7 +57,7 @@ async def test_a_blocked_task_whose_holder_vanished_is_let_in(audited: TaskStore
     before["live"], before["caller:alice"] = ZSet(t1=inf), ZSet(t1=now)
     changes = {
         "task:t1": {"at": "ready:M:b"}, "blocked:alice:s": None, "ready:M:b": ZSet(t1=2.0), "bell:b": ["1"],
-        "session:alice:s": {"holder": "t1"},
+        "session:alice:s": {"holder": "t1", "live": 1},
     }  # fmt: skip
     await swept_to(audited, contents, before, {"placed": 1}, joined(swept(now), changes))
 

@@ -121,11 +121,13 @@ async def test_a_worker_whose_process_ended_or_never_started_is_asked_again(ward
     await ward.crash("q1")
     assert await ward.asked("w1")
     assert await ward.asked("w1"), "it still wants to: it has none"
-    await ward.passes(29_000)
+    await ward.passes(58_000)
     assert not await ward.asked("w2")
-    await ward.passes(1000)
-    assert await ward.asked("w2"), "w1 asked for long enough"
-    assert await ward.contents.client.pttl(ward.contents.prefix + "attending") == About(30_000)
+    await ward.passes(2000)
+    assert await ward.asked("w2"), "w1 had long enough"
+    await ward.store.sweep(dead="w2")
+    assert await ward.asked("w3"), "w2 is known to be dead"
+    assert await ward.contents.client.pttl(ward.contents.prefix + "attending") == About(60_000)
 
 
 async def test_the_same_claim_again_asks_nobody(ward: Ward) -> None:

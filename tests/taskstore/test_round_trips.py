@@ -102,4 +102,4 @@ def test_each_script_is_a_verb_and_says_what_it_takes_and_returns() -> None:
         assert header[0].startswith(f"-- {verb}: ")
         assert "\n-- Returns " in says, verb
         assert ("\n-- ARGV: 2" in says) == bool(re.search(r"ARGV(\[|, \d)", body)), verb
-        assert ("\n-- Event: " in says) == bool(re.search(r"\b(event|final|again|append_steps)\(", body)), verb
+        assert ("\n-- Event: " in says) == bool(re.search(r"\b(event|final|cancel|again|append_steps)\(", body)), verb

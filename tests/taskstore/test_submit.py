@@ -7,7 +7,7 @@ import pytest
 
 from core_config import Settings
 from taskstore.claims import Settlement
-from taskstore.errors import IdempotencyConflict, QueueFull
+from taskstore.errors import IdempotencyConflict, NeverDue, QueueFull
 from taskstore.records import Kind, NewTask, session_key
 from taskstore.states import Status
 from taskstore.store import TaskStore
@@ -32,8 +32,8 @@ async def test_a_submit_writes_exactly_this(audited: TaskStore, contents: Conten
     assert abs(submitted.created_at.timestamp() * 1000 - now) < 1500
     session = session_key("u", "chat")
     fields = record(
-        now + CAME_AGO, user_id="u", session_id="chat", session=session, turn=1, kind="i", at="ready:M:i", priority=6,
-        flow="alice|6", weight=2.0, agent="helper", metadata='{"a":[1,null]}', vscore="0.500000",
+        now + CAME_AGO, user_id="u", session_id="chat", session=session, turn=1, memory="t1", kind="i", at="ready:M:i",
+        priority=6, flow="alice|6", weight=2.0, agent="helper", metadata='{"a":[1,null]}', vscore="0.500000",
         deadline_at=About(now + DAY_MS), idem=contents.prefix + "idem:alice:key",
     ) | {"created_at": About(now), "queued_at": About(now)}  # fmt: skip
     await contents.check({
@@ -47,7 +47,11 @@ async def test_a_submit_writes_exactly_this(audited: TaskStore, contents: Conten
         "fair": {"alice|6": "0.500000"},
         "bell:i": ["1"],
         "idem:alice:key": "t1 abc",
-        f"session:alice:{session}": {"seq": 1, "holder": "t1"},
+        f"session:alice:{session}": {
+            "seq": 1, "live": 1, "holder": "t1", "memory": "t1", "session_id": "chat", "user_id": "u", "turns": 0,
+            "bytes": 0, "created_at": About(now), "updated_at": About(now),
+        },
+        "sessions:alice": ZSet({session: About(now)}),
     })  # fmt: skip
 
 
@@ -58,6 +62,18 @@ async def test_a_task_for_later_takes_no_place_today(audited: TaskStore, content
     assert found["scheduled"] == {"t1": now + DAY_MS}
     assert found["live"] == {"t1": inf}
     assert not {"fair", "lanes", "ready:M:b"} & found.keys()
+
+
+@pytest.mark.parametrize("later_ms", [DAY_MS + 60_000, 2 * DAY_MS])
+async def test_a_task_whose_time_comes_after_its_deadline_is_refused_by_redis_s_clock(
+    later_ms: int, audited: TaskStore, contents: Contents
+) -> None:
+    now = await contents.clock()
+    before = await contents.snapshot()
+    with pytest.raises(NeverDue):
+        await audited.submit(new("t1", run_at_ms=now + later_ms, deadline_ms=DAY_MS, idempotency_key="key"))
+    await contents.check(before)
+    assert (await audited.submit(new("t1", run_at_ms=now + DAY_MS - 60_000, deadline_ms=DAY_MS))).created
 
 
 async def test_a_full_queue_writes_nothing(contents: Contents, settings: Settings) -> None:

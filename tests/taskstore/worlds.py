@@ -66,15 +66,19 @@ def scheduled(now: int) -> State:
 
 def blocked(now: int) -> State:
     """Behind `t0`, which runs and holds the session `s`."""
-    state = world(now, "blocked:alice:s", 2.0, {"session": "s", "turn": 2, "vscore": "2.000000"}, [])
-    t0 = RUNNING | {"session": "s", "turn": 1, "started_at": now - STARTED_AGO}
+    state = world(now, "blocked:alice:s", 2.0, {"session": "s", "turn": 2, "memory": "t0", "vscore": "2.000000"}, [])
+    t0 = RUNNING | {"session": "s", "turn": 1, "memory": "t0", "started_at": now - STARTED_AGO}
     state["task:t0"] = record(now, **t0)
     state["events:t0"] = Stream([event(now, "pending", 0, 0), event(now, "running", 1, 1, worker="w1")])
     state["leases:M:b"] = ZSet(t0=now + LEASE)
     state["live"] = ZSet(t0=inf, t1=inf)
     state["caller:alice"] = ZSet(t0=now - CAME_AGO, t1=now - CAME_AGO)
     state["fair"] = {"alice|5": "2.000000", "*": "1"}
-    state["session:alice:s"] = {"seq": 2, "holder": "t0"}
+    state["session:alice:s"] = {
+        "seq": 2, "live": 2, "holder": "t0", "memory": "t0", "session_id": "chat", "turns": 0, "bytes": 0,
+        "created_at": now - CAME_AGO, "updated_at": now - CAME_AGO,
+    }  # fmt: skip
+    state["sessions:alice"] = ZSet(s=now - CAME_AGO)
     return state
 
 

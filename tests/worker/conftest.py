@@ -6,6 +6,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -62,16 +63,20 @@ def start_worker(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., W
     """Starts real worker processes and ends them with the test; none may have died unless the test killed it."""
     started: list[WorkerProcess] = []
 
-    def start(*flags: str, **changes: Any) -> WorkerProcess:
+    def start(*flags: str, clock: timedelta | None = None, **changes: Any) -> WorkerProcess:
+        """`clock`: by how much the worker's clock is wrong."""
         name = f"w{len(started)}-{uuid.uuid4().hex[:6]}"
         chosen = settings.model_copy(update=changes).model_dump(
             include={"redis_url", "key_prefix", "lease_seconds", "worker_concurrency", "drain_seconds", *changes}
         )
         environment = {**os.environ, **{key.upper(): str(value) for key, value in chosen.items()}}
+        module = ["tests.worker.scripted"]
+        if clock is not None:
+            module = ["tests.worker.wrong_clock", str(clock.total_seconds())]
         log = tmp_path / f"{name}.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.worker.scripted", name, *flags],
+                [sys.executable, "-m", *module, name, *flags],
                 cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT,
             )  # fmt: skip
         started.append(WorkerProcess(name, process, log))

@@ -3,8 +3,9 @@
 Messages: `say TEXT`, `clock` (answers its monotonic clock, ns), `sleep SECONDS`, `hold PATH` (until the file exists),
 `block SECONDS` (the event loop itself), `swallow PATH` (a hold that ignores its cancellation), `raise NAME`,
 `beat PATH` (a dot every moment, for ever), `once PATH` (fails in passing the first time, then holds for ever), `spend
-PATH` (tokens, then says so with a file, and holds for ever), `surrogate`, `large BYTES`, `die HOW` (the process: by
-`exit`, a real `segfault`, or `killed` as the kernel does it when there is no memory left).
+PATH` (tokens, then says so with a file, and holds for ever), `surrogate`, `large BYTES`, `recall SECONDS WORD` (answers
+the last words of its session's earlier messages), `die HOW` (the process: by `exit`, a real `segfault`, or `killed` as
+the kernel does it when there is no memory left).
 It attends to quarantined tasks with processes of the same kind.
 With the flag `agents=JSON` it says of its agents what that says.
 With steps: `call CODE` (of its model, which fails so, or `answered`), `steps N` (of a model and tools in turn),
@@ -105,6 +106,9 @@ class ScriptedRunner:
         match verb:
             case "say":
                 return Answer(rest or work.task_id)
+            case "recall":
+                await asyncio.sleep(float(rest.split(" ")[0]))
+                return Answer(" ".join(turn.text.split(" ")[-1] for turn in work.history if turn.role == "user"))
             case "clock":
                 return Answer(str(time.monotonic_ns()))
             case "sleep":
@@ -189,13 +193,13 @@ def main() -> None:
         if flag.startswith("agents="):
             hooks["prepare"] = says(json.loads(flag.removeprefix("agents=")))
     engine_of: Callable[..., Engine] = partial(Engine, quarantine=(sys.executable, "-m", "tests.worker.scripted"))
-    name, slots = sys.argv[1], settings.worker_concurrency
-    if name == "--id":
+    name, slots, alone = sys.argv[1], settings.worker_concurrency, sys.argv[1] == "--id"
+    if alone:
         name, parent, pid = sys.argv[2], sys.argv[4], int(sys.argv[5])
         engine_of, slots = partial(QuarantineEngine, Parent(parent, pid)), 1
         be_killed_first()
         quarantine.LEAVES_AFTER_S = float(os.environ.get("LEAVES_AFTER_S", quarantine.LEAVES_AFTER_S))
-    worker = WorkerInfo(name, "test", os.getpid(), "test", slots, 0)
+    worker = WorkerInfo(name, "test", os.getpid(), "test", slots, 0, quarantine=alone)
     executor = Executor(ScriptedRunner(), Tracing(settings, redact))
     engine_of(settings, executor, worker, models, rules=rules, **hooks).run()
 

@@ -86,6 +86,23 @@ async def test_a_busy_event_loop_keeps_its_leases(store, start_worker, ended):
     assert (record.status, record.attempt, record.crashes) == ("success", 1, 0)
 
 
+async def test_a_busy_event_loop_does_not_hold_up_the_rescue_of_anothers_tasks(store, tmp_path, start_worker, running):
+    first = start_worker(worker_concurrency=1)
+    task, busy = new_task(f"hold {tmp_path}/go"), new_task("block 30")
+    await store.submit(task)
+    await running(task)
+    start_worker()
+    await store.submit(busy)
+    await running(busy)
+    first.signal(signal.SIGKILL)
+
+    async def rescued() -> bool:
+        return (await store.get(task.task_id)).crashes == 1
+
+    await eventually(rescued, within_s=20)
+    assert (await store.get(busy.task_id)).status == "running"
+
+
 async def test_a_stalled_event_loop_loses_them(store, start_worker, ended, running):
     start_worker(loop_stall_seconds=0.5)
     task = new_task("block 6")
@@ -117,7 +134,7 @@ async def test_sigterm_lets_tasks_finish(store, tmp_path, start_worker, ended, r
 
 @pytest.mark.parametrize("hurry", [False, True])
 async def test_sigterm_releases_the_rest_unspent_at_its_old_place(store, tmp_path, start_worker, ended, running, hurry):
-    worker = start_worker(drain_seconds=30 if hurry else 0.3, worker_concurrency=1)
+    worker = start_worker(drain_seconds=30 if hurry else 0.3, worker_concurrency=1, lease_seconds=5)
     task, later = new_task(f"hold {tmp_path}/go"), new_task()
     await store.submit(task)
     await running(task)
