@@ -20,7 +20,7 @@ from .auth import LOCAL, Caller
 from .output_schema import demand_schema
 from .problems import invalid
 from .running import Gateway
-from .schemas import ChatBody, TaskBody
+from .schemas import ChatBody, ChatStreamBody, TaskBody
 
 BODY_PROBLEMS = (
     "unauthorized",
@@ -74,6 +74,7 @@ async def submit(
         kind=kind,
         user_id=body.user_id,
         session_id=body.session_id,
+        stream=isinstance(body, ChatStreamBody) or (isinstance(body, TaskBody) and body.stream),
         on_busy=body.on_busy_session,
         # everybody is the one local caller without keys, so user_id is all that tells people apart
         share=body.user_id if caller is LOCAL else None,

