@@ -77,6 +77,7 @@ class Longhaul:
             "MAX_CRASHES": place.max_crashes,
             "MAX_RETRIES": MAX_RETRIES,
             "DRAIN_SECONDS": DRAIN_SECONDS,
+            "RESULT_TTL_SECONDS": 7 * 86_400,  # every task is read again at the end, however long a run takes
             "MODEL_TIMEOUT_SECONDS": CALL_SECONDS,
             "LOG_LEVEL": "WARNING",
             witness.VARIABLE: place.witness,

@@ -26,8 +26,8 @@ IN_MODEL, IN_TOOL = 5, 1
 """How many tasks must be in a model call and in a tool when a fault strikes."""
 _WAIT_FOR_WORK_S: Final = 10.0
 _LOOK_S: Final = 0.1
-_SETTLE_S: Final = 180.0
-"""After the faults, until when every task must be final."""
+_SETTLE_S: Final = 600.0
+"""After the faults, until when every task must be final: a poison task's eighth process may take a while to come."""
 _FORGOTTEN_S: Final = 10.0
 """A tool that has not ended by then was cut off."""
 _SAY_EVERY_S: Final = 5.0

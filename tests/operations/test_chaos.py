@@ -45,6 +45,15 @@ def test_what_cannot_work_is_refused(
     assert handed_on == {}
 
 
+def test_a_copy_without_the_kit_says_so(
+    handed_on: dict[str, object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(chaos, "_KIT", tmp_path / "chaos")
+    assert commandline.run("chaos", []) == 1
+    assert "the kit is not here" in capsys.readouterr().err
+    assert handed_on == {}
+
+
 def test_the_kits_own_agent_and_the_code_of_the_run(
     handed_on: dict[str, object], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -66,7 +66,7 @@ def test_a_gateway_that_is_started_by_hand_refuses_a_redis_that_evicts(server: S
             env={"REDIS_URL": server.url, "GATEWAY_PORT": str(free_port()), "VAR_DIR": str(tmp_path)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
     finally:
         server.client.config_set("maxmemory-policy", "noeviction")
