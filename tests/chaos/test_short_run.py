@@ -56,6 +56,16 @@ def test_a_dozen_faults_lose_nothing(tmp_path: Path) -> None:
     assert len(struck) == RUN["faults"], said
 
 
+def test_the_real_agent_runs_in_it(tmp_path: Path) -> None:
+    """No faults: only that what a fork has loaded works as what a command would load."""
+    process = started(tmp_path, agent="real", tasks=6, every=500, floor=0, latency=0.1)
+    try:
+        said, _ = process.communicate(timeout=WITHIN_S)
+    finally:
+        process.kill()
+    assert process.returncode == 0, said
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_however_it_ends_nothing_is_left(tmp_path: Path, how: signal.Signals) -> None:
     process = started(tmp_path, tasks=100_000)
