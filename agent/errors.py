@@ -149,8 +149,10 @@ def _words(body: str) -> str:
     return " ".join(str(error.get(key, ""))[:500] for key in ("code", "type", "message"))
 
 
-def translate(error: BaseException, *, model: str, answered: bool) -> AgentError:
-    """The AgentError of whatever a model call raised. `answered`: its HTTP answer came whole, with a 2xx status."""
+def translate(error: BaseException, *, model: str, answered: bool, begun: bool = False) -> AgentError:
+    """The AgentError of whatever a model call raised. `begun`: its HTTP answer began, with a 2xx status; `answered`: it
+    also came whole.
+    """
     chain = causes(error)
     for link in chain:
         if isinstance(link, AgentError):
@@ -161,11 +163,11 @@ def translate(error: BaseException, *, model: str, answered: bool) -> AgentError
             code = from_body(response.status_code, _text(response))
             wait = retry_after(response.headers) if code.transient else None
             return AgentError(code, f"{code.meaning} (model {model}, HTTP {response.status_code})", retry_after=wait)
-    code = _without_status(chain, answered=answered)
+    code = _without_status(chain, answered=answered, begun=begun)
     return AgentError(code, f"{code.meaning} (model {model})")
 
 
-def _without_status(chain: list[BaseException], *, answered: bool) -> ErrorCode:
+def _without_status(chain: list[BaseException], *, answered: bool, begun: bool) -> ErrorCode:
     """No HTTP error arrived: the connection, the answer's form, or litellm before it sent anything."""
     if answered:
         return ErrorCode.PROVIDER_BAD_RESPONSE
@@ -177,9 +179,10 @@ def _without_status(chain: list[BaseException], *, answered: bool) -> ErrorCode:
         if isinstance(link, httpx.TransportError | ConnectionError):
             return ErrorCode.PROVIDER_UNAVAILABLE
     status = getattr(chain[0], "status_code", None)
-    if type(chain[0]).__module__.startswith("litellm.") and isinstance(status, int) and 400 <= status < 500:
+    # 500 and more is also what litellm says of its own faults, unless an answer was under way: an error in a stream.
+    if type(chain[0]).__module__.startswith("litellm.") and isinstance(status, int) and (400 <= status < 500 or begun):
         return from_body(status, str(chain[0]))
-    return ErrorCode.INTERNAL
+    return ErrorCode.PROVIDER_BAD_RESPONSE if begun else ErrorCode.INTERNAL
 
 
 class BrokenAnswerError(httpx.ReadError):

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
@@ -16,6 +17,7 @@ from agent.errors import AgentError, ErrorCode, translate
 from agent.meter import TokenUsage
 from agent.quiet_litellm import ChatLiteLLM, litellm
 from agent.run_context import StepEvent, current_run, cut, is_cancelled
+from agent.streaming import streamed, to_its_end
 from agent.transport import EXCHANGE, Exchange, ProviderTransport, provider_client
 from agent.typed_output import as_sent
 from core_config import ModelConfig, Settings, api_key_of
@@ -71,7 +73,7 @@ class RegistryModel(ChatLiteLLM):
         messages: list[BaseMessage],
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        stream: bool | None = None,
+        stream: bool | None = None,  # noqa: ARG002  what the run's reader wants counts, not what the code asks for
         **kwargs: Any,
     ) -> ChatResult:
         """One call. This is its edge: LangChain runs it in a task of its own, and what leaves that as SystemExit
@@ -94,7 +96,12 @@ class RegistryModel(ChatLiteLLM):
         usage, cost = TokenUsage(), None
         try:
             async with asyncio.timeout(self._seconds):
-                result = await super()._agenerate(messages, stop, run_manager, stream, **kwargs)
+                if run.on_token is None:
+                    result = await super()._agenerate(messages, stop, run_manager, stream=False, **kwargs)
+                else:
+                    result = await streamed(
+                        self._astream(messages, stop, run_manager, **kwargs), partial(run.tell_token, number)
+                    )
             answer = _answer(result)
             usage, cost = _usage(answer), self._cost(answer)
             run.meter.answered(
@@ -108,7 +115,7 @@ class RegistryModel(ChatLiteLLM):
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 code = "cancelled"
                 raise
-            failure = translate(error, model=self._key, answered=exchange.answered)
+            failure = translate(error, model=self._key, answered=exchange.answered, begun=exchange.begun)
             code, wait = failure.code, failure.retry_after
             raise failure from error
         else:
@@ -142,7 +149,8 @@ class RegistryModel(ChatLiteLLM):
         **kwargs: Any,
     ) -> Any:
         """One request: the queue retries, and to build langchain-litellm's retry costs 5 % of a call."""
-        return await litellm.acompletion(**kwargs)
+        answer = await litellm.acompletion(**kwargs)
+        return to_its_end(answer) if kwargs.get("stream") else answer
 
     def _cost(self, answer: AIMessage) -> float | None:
         """USD: by the registry's prices, else as LiteLLM computed it; None when neither knows."""

@@ -10,6 +10,8 @@ import logging
 import os
 import warnings
 
+from pydantic import PydanticDeprecationWarning
+
 from core_config import keep_loopback_off_proxies
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else the import fetches the price table
@@ -30,8 +32,14 @@ with warnings.catch_warnings():
     # What the first call would else do for a second and more, in the event loop's time: better at start. Where a
     # release moves the module, only that is lost.
     litellm.ModelResponse()
+    litellm.stream_chunk_builder(
+        [litellm.ModelResponseStream(choices=[{"index": 0, "delta": {"content": "a"}}], usage={"total_tokens": 2})]
+    )
     with contextlib.suppress(ImportError):
         importlib.import_module("litellm.responses.mcp.chat_completions_handler")
+
+# Of each event of a stream it asks for every attribute there is, also those that pydantic warns of.
+warnings.filterwarnings("ignore", category=PydanticDeprecationWarning, module=r"litellm\.")
 
 litellm.telemetry = False
 litellm.suppress_debug_info = True  # "Give Feedback / Get Help" on every error

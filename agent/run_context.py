@@ -51,6 +51,12 @@ class StepEvent:
 StepListener = Callable[[StepEvent], None]
 """Called in the event loop, at every start and end: it must be quick and must not wait."""
 
+TokenKind = Literal["text", "reasoning"]
+TokenListener = Callable[[int, TokenKind, str], None]
+"""Called in the event loop with a model call's step number and each piece of what it says, between its start and its
+end. A step that ends with an error takes its words back.
+"""
+
 
 @dataclass(slots=True)
 class Run:
@@ -58,6 +64,8 @@ class Run:
 
     meter: Meter = field(default_factory=Meter)
     on_step: StepListener | None = None
+    on_token: TokenListener | None = None
+    """Who reads the model's words as they come; None: it is not streamed."""
     call_limit: int | None = None
     """Model calls that the task may make."""
     allowed: frozenset[str] | None = None
@@ -90,6 +98,15 @@ class Run:
             self.on_step(event)
         except Exception:
             logger.exception("A step listener failed")
+
+    def tell_token(self, number: int, kind: TokenKind, text: str) -> None:
+        """Hands a piece of a model call's words on, as `tell` does an event."""
+        if self.on_token is None:
+            return
+        try:
+            self.on_token(number, kind, text)
+        except Exception:
+            logger.exception("A token listener failed")
 
 
 CURRENT_RUN: ContextVar[Run] = ContextVar("longhaul_current_run")

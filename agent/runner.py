@@ -85,7 +85,11 @@ class AgentRunner:
             await self._start_servers()
             agent = self._agent(work.model, work.agent, work.avoid)
             run = Run(
-                meter=meter, on_step=on_step, call_limit=self._call_limit(work.agent), allowed=frozenset(agent.tools)
+                meter=meter,
+                on_step=on_step,
+                on_token=work.on_token,
+                call_limit=self._call_limit(work.agent),
+                allowed=frozenset(agent.tools),
             )
             if work.durable is not None:
                 run.steps, run.ledger = (await work.durable.open()).steps, work.durable.ledger

@@ -5,7 +5,7 @@ that is sent twice can be answered and billed twice, and the queue is the one pl
 here as kinds that it doesn't repeat.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +23,8 @@ MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 class Exchange:
     """What the transport saw of one model call."""
 
+    begun: bool = False
+    """The answer began, with a 2xx status."""
     answered: bool = False
     """The answer came whole, with a 2xx status."""
 
@@ -49,6 +51,8 @@ class ProviderTransport(httpx.AsyncBaseTransport):
             response = await self._way(request.url).handle_async_request(request)
         except (httpx.ConnectError, httpx.ProxyError, httpx.RemoteProtocolError) as error:
             raise LostConnectionError(str(error)) from error
+        if response.is_success and (exchange := EXCHANGE.get(None)):
+            exchange.begun = True
         return httpx.Response(
             response.status_code,
             headers=response.headers,
@@ -79,18 +83,25 @@ class ProviderTransport(httpx.AsyncBaseTransport):
 
 
 class _WatchedAnswer(httpx.AsyncByteStream):
-    """Bounds an answer's size, tells one that breaks off from one that never began, and notes that it came whole."""
+    """Bounds an answer's size, tells one that breaks off from one that never began, and notes that it came whole.
+
+    Of a stream it also refuses an event that was cut off: litellm would pass over it, and its words would be missing.
+    """
 
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
+        self._streams = response.headers.get("content-type", "").startswith("text/event-stream")
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
+        size, line = 0, b""
         try:
             async for chunk in self._response.aiter_raw():
                 size += len(chunk)
                 if size > MAX_ANSWER_BYTES:
                     raise BrokenAnswerError(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
+                if self._streams:
+                    *lines, line = (line + chunk).split(b"\n")
+                    _refuse_cut_off(lines)
                 yield chunk
         except httpx.TimeoutException:
             raise
@@ -101,6 +112,14 @@ class _WatchedAnswer(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._response.aclose()
+
+
+def _refuse_cut_off(lines: Iterable[bytes]) -> None:
+    for line in lines:
+        if line.startswith(b"data:"):
+            data = line[5:].strip()
+            if data.startswith(b"{") and not data.endswith(b"}"):
+                raise BrokenAnswerError("an event of the stream is cut off")
 
 
 def provider_client(transport: ProviderTransport) -> AsyncHTTPHandler:

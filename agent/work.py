@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from agent.durable import Durable
+from agent.run_context import TokenListener
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,8 @@ class AgentWork:
     """JSON Schema that the answer's `data` must satisfy."""
     durable: Durable | None = field(default=None, compare=False)
     """Where the run's steps are kept, and what earlier attempts got done. None keeps nothing."""
+    on_token: TokenListener | None = field(default=None, compare=False)
+    """Who reads the models' words as they come. None: nobody, and the models are not streamed, which costs less."""
     seconds_left: float | None = None
     """Time that the attempt has. None: as long as it takes."""
 

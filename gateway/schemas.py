@@ -95,6 +95,12 @@ class ChatBody(Asked):
     message: Message = Field(description="What the agent should do.")
 
 
+class ChatStreamBody(ChatBody):
+    on_disconnect: Literal["continue", "cancel"] = Field(
+        "continue", description="What becomes of the task when you go away before its result."
+    )
+
+
 class TaskBody(Asked):
     """Exactly one of `message` and `input` has to be given."""
 
@@ -118,6 +124,11 @@ class TaskBody(Asked):
         le=LONGEST_DEADLINE_S,
         allow_inf_nan=False,
         description="Seconds from now after which it fails, wherever it stands.",
+    )
+    stream: bool = Field(
+        False,
+        strict=True,
+        description="Whether the models' words go into its events as they come (`token`). It costs the workers more.",
     )
     run_at: Moment | None = Field(None, description="Not before this time: ISO 8601 with an offset.")
     metadata: Metadata = Field(

@@ -28,9 +28,18 @@ SHORTEST_SECRET = 6
 _KEY_PATTERNS = re.compile(
     r"\b(?:sk|pk|rk|ak|whsec|tvly)[-_][A-Za-z0-9_-]{8,}"  # keys of providers, of Langfuse, of our own callers
     r"|\bwt_[0-9a-f]{1,12}_[A-Za-z0-9_-]{8,}"  # watch tokens
-    r"|(?i:\b(?:Bearer|Basic)\s+)[A-Za-z0-9._~+/=-]{6,}"
+    r"|(?i:\bBearer\s+)[A-Za-z0-9._~+/=-]{6,}"
+    r"|(?i:\bBasic\s+)(?=[a-z]*[A-Z0-9+/=])[A-Za-z0-9._~+/=-]{6,}"  # no words such as "basic principles"
     r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"  # user:password in an address
 )
+_KEY_BEGUN = re.compile(
+    r"\b(?:sk|pk|rk|ak|whsec|tvly)[-_][A-Za-z0-9_-]*\Z"
+    r"|\bwt_[0-9a-f]{0,12}(?:_[A-Za-z0-9_-]*)?\Z"
+    r"|(?i:\b(?:Bearer|Basic))(?:\s+[A-Za-z0-9._~+/=-]*)?\Z"
+    r"|(?<=://)[^\s/@]*\Z"
+)
+_BEGUN = 3
+"""Characters from which on the beginning of a secret is told from ordinary words."""
 _PLAIN_VALUE = re.compile(r"[^\s\"'=\\]+")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 # They log every request or connection at INFO, or what we say ourselves (uvicorn's start and stop).
@@ -42,12 +51,32 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         found = sorted({secret for secret in secrets if len(secret) >= SHORTEST_SECRET}, key=len, reverse=True)
+        self._found = found
         self._values = re.compile("|".join(map(re.escape, found))) if found else None
 
     def __call__(self, text: str) -> str:
         if self._values is not None:
             text = self._values.sub(REDACTED, text)
         return _KEY_PATTERNS.sub(REDACTED, text)
+
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """Where in the text secrets stand: from, to; in order, and they may overlap."""
+        found = [match.span() for match in _KEY_PATTERNS.finditer(text)]
+        if self._values is not None:
+            found += [match.span() for match in self._values.finditer(text)]
+        return sorted(found)
+
+    def begun(self, text: str) -> int:
+        """From where on the text's end may be a secret of which more is to come; its length when it is none."""
+        match = _KEY_BEGUN.search(text)
+        first = match.start() if match else len(text)
+        for value in self._found:
+            at = text.find(value[:_BEGUN], max(0, len(text) - len(value) + 1))
+            while 0 <= at < first:
+                if value.startswith(text[at:]):
+                    first = at
+                at = text.find(value[:_BEGUN], at + 1)
+        return first
 
 
 def secrets_of(settings: Settings) -> set[str]:

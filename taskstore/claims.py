@@ -35,6 +35,8 @@ class Claim:
     """Earlier attempts left progress: `TaskStore.progress` reads it."""
     input: Mapping[str, Any] | None = None
     output_schema: Mapping[str, Any] | None = None
+    stream: bool = False
+    """Somebody wants to read the models' words as they come."""
     avoid: Sequence[str] = ()
     """Models of its chain that cool down: not to be called in this run."""
 

@@ -69,6 +69,8 @@ class NewTask:
     deadline_ms: int = 0
     """Milliseconds from the submit after which it fails; 0 is none."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    stream: bool = False
+    """Its models' words go into its stream as they come, which costs the worker more."""
     idempotency_key: str | None = None
     body_sha256: str = ""
 

@@ -16,12 +16,20 @@ from .states import Status
 
 @dataclass(frozen=True, slots=True)
 class StepNote:
-    """One beginning or end, ready to be written. `text` is its JSON; `noted` the monotonic clock's seconds."""
+    """One beginning or end, or a token, ready to be written. `text` is its JSON, of a token what the model says;
+    `noted` the monotonic clock's seconds.
+    """
 
     text: str
     noted: float
     call: Sequence[str | int] = ()
-    """What its model's gate is told: `begun`, `answered` or an error's code; the model; Retry-After in ms."""
+    """What its model's gate is told: `begun`, `answered` or an error's code; the model; Retry-After in ms. Of a token:
+    `token`; its step's number; `text` or `reasoning`; if any are, how many characters are missing before it.
+    """
+
+    @property
+    def is_token(self) -> bool:
+        return len(self.call) > 0 and self.call[0] == "token"
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ from .outage import Outage
 from .reaper import Reaper
 from .redis_at_start import until_usable
 from .role import OwnThread, Role
-from .steps import Redact, StepLog
+from .steps import StepLog
+from .tokens import Tokens
 from .writer import Writer
 
 LOOK_EVERY_S = 1.0
@@ -62,14 +63,14 @@ class Engine(Worker):
         models: Mapping[str, int | None],
         *,
         rules: Mapping[str, ModelRules] | None = None,
-        redact: Redact | None = None,
+        redact: Redactor | None = None,
         prepare: Prepare | None = None,
         quarantine: Sequence[str] = (),
         **hooks: Any,
     ) -> None:
         """`models`: registry key -> most that may run at once over all workers; `rules`: what else decides whether
-        tasks of a model are started. `redact` takes secrets out of the texts of steps; unset, those of the settings.
-        `prepare` makes the agents ready before anything is claimed; unset, the worker says nothing of agents.
+        tasks of a model are started. `redact` takes secrets out of the texts of steps and tokens; unset, those of the
+        settings. `prepare` makes the agents ready before anything is claimed; unset, the worker says nothing of agents.
         `quarantine` is the command that starts a worker for quarantined tasks; unset, they are left to others. `hooks`
         are arq's `on_*`.
         """
@@ -210,7 +211,8 @@ class Engine(Worker):
 
     def _begin(self, claim: Claim) -> None:
         read = partial(self.store.progress, claim.task_id) if claim.kept else None
-        steps = StepLog(claim, self._redact, self._writer.noted, read, uncooled=self._uncooled)
+        tokens = Tokens(self._redact) if claim.stream else None
+        steps = StepLog(claim, self._redact, self._writer.noted, read, uncooled=self._uncooled, tokens=tokens)
         attempt = Attempt(claim, self._settings.attempt_timeout_seconds, steps)
         steps.on_lost = partial(attempt.stop, Stop.LOST)
         self._keeper.hold(claim.task_id, claim.fence)

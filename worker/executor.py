@@ -89,7 +89,8 @@ class Executor:
                 session_id=claim.session_id, user_id=claim.user_id, tags=[claim.agent, claim.model]
             )
             durable = DurableRun(attempt.steps.progress)
-            work = replace(work_of(claim, names), seconds_left=attempt.timeout_s, durable=durable)
+            on_token = attempt.steps.token if claim.stream else None
+            work = replace(work_of(claim, names), seconds_left=attempt.timeout_s, durable=durable, on_token=on_token)
             callbacks = self._tracing.callbacks(claim.task_id)
             return await self._runner.run(work, meter, callbacks=callbacks, on_step=attempt.steps.note)
         except asyncio.CancelledError:

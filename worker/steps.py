@@ -1,5 +1,5 @@
-"""The steps of one attempt, from the agent's edge to the writer: notes of what the calls do, redacted, bounded and
-never waited for, and what they got done (progress.py), which is.
+"""The steps of one attempt, from the agent's edge to the writer: notes of what the calls do and what the models say
+(tokens.py), redacted, bounded and never waited for, and what they got done (progress.py), which is.
 """
 
 import time
@@ -8,12 +8,13 @@ from typing import Any
 
 import orjson
 
-from agent.run_context import MAX_STEP_TEXT, StepEvent
+from agent.run_context import MAX_STEP_TEXT, StepEvent, TokenKind
 from taskstore.claims import Claim
 from taskstore.steps import StepBatch, StepNote
 
 from .progress import Read, TaskProgress
 from .storable import clean
+from .tokens import Tokens
 
 MOST_WAITING = 100
 """Notes of one attempt that wait for Redis; with more, the newest are dropped and counted."""
@@ -23,6 +24,9 @@ nobody would know for one without its end. The beginning of a longer secret coul
 
 STEPS_AFTER_S = 0.1
 """How long notes wait for company."""
+
+PUT_BACK_FOR_S = 1.0
+"""How long a Redis that did not answer is left alone for the sake of tokens."""
 
 Redact = Callable[[str], str]
 
@@ -42,9 +46,11 @@ class StepLog:
         read: Read | None = None,
         *,
         uncooled: Collection[str] = (),
+        tokens: Tokens | None = None,
     ) -> None:
         """`on_note(log, seconds)` is called when notes or progress wait: within how many seconds to write them. `read`
         answers the progress of earlier attempts; None when there is none. `uncooled`: models without a cooldown.
+        `tokens` takes what the models say, if anybody asked for it.
         """
         self.task_id = claim.task_id
         self.fence = claim.fence
@@ -58,6 +64,7 @@ class StepLog:
         self.on_lost: Callable[[], None] = _nothing
         """Called when a write was refused: the lease is lost."""
         self._next = 1
+        self._tokens = tokens
         self._waiting: list[StepNote | int] = []
         self._dropped = 0
         self._closed = False
@@ -69,7 +76,10 @@ class StepLog:
         if event.kind == "model":
             self._calls_begun += event.phase == "start"
             self._calls_ended += event.phase == "end"
-        if len(self._waiting) >= MOST_WAITING:
+        nothing_waited = not self._waiting
+        if self._tokens and event.phase == "end":
+            self._waiting += self._tokens.end(event.number)
+        if len(self._waiting) >= MOST_WAITING and sum(map(_is_step, self._waiting)) >= MOST_WAITING:
             self._dropped += 1
             return
         data: dict[str, Any] = {
@@ -88,14 +98,26 @@ class StepLog:
             data["usage"] = event.usage.as_dict() if event.usage and event.usage.total_tokens else None
         text = orjson.dumps({name: value for name, value in data.items() if value is not None}).decode()
         self._waiting.append(StepNote(text, time.monotonic(), self._told_gate(event)))
-        if len(self._waiting) == 1:
+        if nothing_waited:
             self._on_note(self, STEPS_AFTER_S)
+
+    def token(self, number: int, kind: TokenKind, text: str) -> None:
+        """The run's token listener."""
+        if self._tokens and not self._closed and (within_s := self._tokens.add(number, kind, text)) is not None:
+            self._on_note(self, within_s)
+
+    def remind(self) -> None:
+        """What was not due when it was taken is to be taken when it is."""
+        if self._tokens and self._tokens.some_wait and not self._closed:
+            self._on_note(self, self._tokens.due_in())
 
     def take(self, *, progress: bool = True) -> StepBatch | None:
         """All that waits; None when nothing does. Notes alone without `progress`: a task that ends needs no more."""
         if self._dropped:
             self._waiting.append(self._dropped)
             self._dropped = 0
+        if self._tokens:
+            self._waiting += self._tokens.take(all_of_it=self._closed)
         got_done = self.progress.take() if progress else None
         if not self._waiting and got_done is None:
             return None
@@ -106,12 +128,16 @@ class StepLog:
 
     def put_back(self, batch: StepBatch) -> None:
         """After a write that may or may not have arrived: the same notes keep their numbers."""
+        if self._tokens:
+            self._tokens.wait(PUT_BACK_FOR_S)
         self._next = batch.first
         self._waiting = [*batch.notes, *self._waiting]
         if batch.progress is not None:
             self.progress.put_back(batch.progress)
 
     def written(self, batch: StepBatch) -> None:
+        if self._tokens:
+            self._tokens.written(batch.notes)
         if batch.progress is not None:
             self.progress.written(batch.progress)
 
@@ -129,7 +155,9 @@ class StepLog:
     def drop(self, batch: StepBatch) -> None:
         """Notes that cannot be written are counted with the next ones that can."""
         self._next = batch.first
-        self._dropped += sum(note if isinstance(note, int) else 1 for note in batch.notes)
+        self._dropped += sum(note if isinstance(note, int) else _is_step(note) for note in batch.notes)
+        if self._tokens:
+            self._tokens.dropped(batch.notes)
 
     @property
     def tells_of_failure(self) -> bool:
@@ -156,3 +184,7 @@ class StepLog:
         if len(text) >= MAX_STEP_TEXT:
             redacted = redacted[:-REDACTED_TAIL] + "…"
         return redacted
+
+
+def _is_step(note: StepNote | int) -> bool:
+    return isinstance(note, int) or not note.is_token

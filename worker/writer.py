@@ -106,12 +106,16 @@ class Writer(Role):
         """One try. What it cannot write stays for the next one, or goes with the outcome."""
         batches: list[tuple[StepLog, StepBatch]] = []
         size = 0
+        looked_at = []
         while self._noted and len(batches) < BATCH and size < BATCH_BYTES:
             steps = next(iter(self._noted))
             del self._noted[steps]
+            looked_at.append(steps)
             if (batch := steps.take()) is not None:
                 batches.append((steps, batch))
                 size += batch.progress.size if batch.progress else 0
+        for steps in looked_at:
+            steps.remind()
         if not batches:  # they went with their outcomes
             return
         full = len(batches) == BATCH or size >= BATCH_BYTES

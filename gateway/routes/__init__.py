@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from . import (
     cancel_task,
     chat,
+    chat_stream,
     delete_session,
     health,
     list_agents,
@@ -26,6 +27,7 @@ ROUTES = (
     read_task,
     task_events,
     chat,
+    chat_stream,
     cancel_task,
     replay_task,
     watch_token,

@@ -75,7 +75,6 @@ def add(app: FastAPI) -> None:
         task_events,
         methods=["GET"],
         response_class=EventStream,
-        status_code=200,
         responses={
             200: {"description": DESCRIPTION, "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}},
             204: {"description": "The client has seen the result, and nothing has happened since."},

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import parse_qs
 
 import orjson
@@ -21,6 +22,7 @@ from loadtest.simulator.exchange import (
     Scope,
     Send,
 )
+from loadtest.simulator.holds import Holds
 from loadtest.simulator.journal import Entry, Journal, JournalQuery, Outcome, excerpt
 from loadtest.simulator.request import RefusedError, parse_request
 from loadtest.simulator.rules import Rules, message_hash
@@ -38,6 +40,7 @@ class Simulator:
     ) -> None:
         self._rules = Rules(defaults)
         self._script = Script()
+        self._holds = Holds()
         self._journal = Journal(journal_size)
         self._context_window = context_window
         self._keep_messages = keep_messages
@@ -85,6 +88,8 @@ class Simulator:
             case "DELETE", "/control":
                 self._rules.clear()
                 await exchange.respond_json(200, self._rules.control())
+            case "POST", "/release":
+                await exchange.respond_json(200, self._holds.release(_json(await exchange.body())))
             case "GET", "/script":
                 await exchange.respond_json(200, self._script.as_json())
             case "POST", "/script":
@@ -145,7 +150,8 @@ class Simulator:
         entry.status, entry.finish_reason = 200, answer.finish_reason
         entry.called = [call.name for call in answer.reply.calls]
         entry.prompt_tokens, entry.completion_tokens = answer.usage.prompt, answer.usage.completion
-        await deliver(exchange, answer, behaviour, stream=request.stream)
+        hold = partial(self._holds.wait, exchange, question)
+        await deliver(exchange, answer, behaviour, stream=request.stream, hold=hold)
         return Outcome.BROKEN if behaviour.fault in _BROKEN else Outcome.ANSWERED
 
     def _check_context(self, tokens: int) -> None:

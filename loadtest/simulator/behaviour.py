@@ -51,6 +51,8 @@ class Behaviour:
     loop: bool = False
     tool_calls: int | None = None
     tokens: int | None = None
+    hold_token: int | None = None  # of a stream: this token waits for a POST /release
+    hold_each: bool = False  # every token after the first does
     output: Output | None = None
     cached: int | None = None
     reasoning: int = 0
@@ -113,6 +115,7 @@ _VALUES: dict[str, Callable[[str], Any]] = {
     "tool_calls": _integer(0, 1000),
     "output": _output,
     "tokens": _integer(1, 500_000),
+    "hold_token": _integer(1, 500_000),
     "cached": _integer(0, 10_000_000),
     "reasoning": _integer(0, 10_000_000),
     "step": _integer(1, 10_000),
@@ -122,6 +125,7 @@ _VALUES: dict[str, Callable[[str], Any]] = {
 _SWITCHES: dict[str, dict[str, Any]] = {fault.value: {"fault": fault} for fault in Fault} | {
     "cut": {"cut": True},
     "loop": {"loop": True},
+    "hold_each": {"hold_each": True},
 }
 DIRECTIVES = tuple(dict.fromkeys([*_VALUES, *_SWITCHES]))
 

@@ -1,6 +1,8 @@
 """Sends an answer the way the behaviour wants it: at its pace, or broken in its way."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from loadtest.simulator.behaviour import Behaviour, Fault
 from loadtest.simulator.exchange import JSON, Exchange, Headers
@@ -38,12 +40,16 @@ async def deliver_refusal(exchange: Exchange, behaviour: Behaviour) -> int:
     return status
 
 
-async def deliver(exchange: Exchange, answer: Answer, behaviour: Behaviour, *, stream: bool) -> None:
+Hold = Callable[[], Awaitable[None]]
+"""Returns when a stream that is held may go on."""
+
+
+async def deliver(exchange: Exchange, answer: Answer, behaviour: Behaviour, *, stream: bool, hold: Hold) -> None:
     """Sends the answer; raises ClientGoneError when the client leaves before the end."""
     if behaviour.fault is Fault.ERROR_BODY:
         await exchange.respond(200, error_body("Simulated error under status 200.", "server_error", code="500"))
     elif stream:
-        await _deliver_stream(exchange, answer, behaviour)
+        await _deliver_stream(exchange, answer, behaviour, hold)
     else:
         await _deliver_whole(exchange, answer, behaviour)
 
@@ -69,7 +75,7 @@ async def _deliver_whole(exchange: Exchange, answer: Answer, behaviour: Behaviou
         await exchange.pause(None)
 
 
-async def _deliver_stream(exchange: Exchange, answer: Answer, behaviour: Behaviour) -> None:
+async def _deliver_stream(exchange: Exchange, answer: Answer, behaviour: Behaviour, hold: Hold) -> None:
     content, closing = answer.events()
     fault = behaviour.fault
     await exchange.start(200, _SSE)
@@ -88,11 +94,29 @@ async def _deliver_stream(exchange: Exchange, answer: Answer, behaviour: Behavio
         half = len(content) // 2 + 1
         await _paced(exchange, [*content[:half], b"data: " + _NOT_JSON + b"\n\n", *content[half:]], behaviour)
         await exchange.finish(b"".join(closing))
+    elif behaviour.hold_token or behaviour.hold_each:
+        await _held(exchange, content, behaviour, hold)
+        await exchange.finish(b"".join(closing))
     elif behaviour.first_token or behaviour.tokens_per_second:
         await _paced(exchange, content, behaviour)
         await exchange.finish(b"".join(closing))
     else:
         await exchange.finish(b"".join(content + closing))
+
+
+async def _held(exchange: Exchange, events: list[bytes], behaviour: Behaviour, hold: Hold) -> None:
+    """The first event says who speaks, so the token of a number is the event at that place."""
+    if behaviour.hold_each:
+        await _paced(exchange, events[:2], behaviour)
+        for event in events[2:]:
+            await hold()
+            await exchange.write(event)
+        return
+    at = behaviour.hold_token or 1
+    await _paced(exchange, events[:at], behaviour)
+    if at < len(events):
+        await hold()
+        await _paced(exchange, events[at:], replace(behaviour, first_token=0.0))
 
 
 async def _paced(exchange: Exchange, events: list[bytes], behaviour: Behaviour) -> None:

@@ -62,6 +62,17 @@ class Exchange:
             return
         raise ClientGoneError
 
+    async def until(self, event: asyncio.Event) -> None:
+        """Waits for the event; raises ClientGoneError when the client leaves first. For after `body`."""
+        waiting, leaving = asyncio.create_task(event.wait()), asyncio.create_task(self.pause(None))
+        try:
+            await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if leaving.done():
+                leaving.result()
+        finally:
+            waiting.cancel()
+            leaving.cancel()
+
     async def start(self, status: int, headers: Headers) -> None:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 

@@ -81,18 +81,50 @@ local function last_of(id, field, fence)
   return of == whole(fence) and tonumber(number) or 0
 end
 
+-- What it may keep of what its models say while they say it: with the steps, less than a stream keeps.
+local MAX_TOKENS, MAX_TOKEN_BYTES = 3000, 1048576
+
+local function characters(text) return select(2, string.gsub(text, '[^\128-\191]', '')) end
+
+local function words_of(key)
+  local count, bytes = unpack(call('HMGET', key, 'tokens', 'token_bytes'))
+  return { count = tonumber(count or '0'), bytes = tonumber(bytes or '0') }
+end
+
+-- Appends a piece of a model's words: {ms ago, text, 'token', step number, kind, characters missing before it or nothing}.
+-- words counts the task's; the piece that is too much goes in without its text, and after it come none. Returns the entry.
+local function append_token(id, r, token, words)
+  if words.count > MAX_TOKENS then return nil end
+  local text, lost = token[2], token[6] or 0
+  words.count, words.bytes = words.count + 1, words.bytes + #text
+  if words.count > MAX_TOKENS or words.bytes > MAX_TOKEN_BYTES then
+    words.count = MAX_TOKENS + 1
+    text, lost = '', lost + characters(text)
+  end
+  local fields = { 'type', 'token', 'status', r.status, 'attempt', whole(r.attempt), 'fence', whole(r.fence),
+    'at', whole(now - token[1]), 'number', whole(token[4]), 'kind', token[5], 'text', text }
+  if lost > 0 then
+    fields[#fields + 1] = 'lost'
+    fields[#fields + 1] = whole(lost)
+  end
+  return call('XADD', P .. 'events:' .. id, 'MAXLEN', '~', '10000', '*', unpack(fields))
+end
+
 -- Appends what the calls of a run did, each once however often it is sent: data.first numbers the first entry within
--- the fence, and the record remembers the last. An entry is {ms ago, JSON}, or {count} of steps that were dropped.
+-- the fence, and the record remembers the last. An entry is {ms ago, JSON}, a token (above), or {count} of steps that were dropped.
 -- One announcement for all: whoever follows the task looks once.
 local function append_steps(id, r, data)
   local key, last = task_key(id), last_of(id, 'stepped', r.fence)
   local number, entry, dropped, bytes = data.first - 1, nil, 0, 0
   local kept = tonumber(call('HGET', key, 'steps') or '0')
   local size = tonumber(call('HGET', key, 'step_bytes') or '0')
-  local before = kept
+  local before, words = kept, nil
   for _, step in ipairs(data.steps) do
     number = number + 1
-    if number > last then
+    if number > last and step[3] == 'token' then
+      words = words or words_of(key)
+      entry = append_token(id, r, step, words) or entry
+    elseif number > last then
       gates.told(step)
       if not step[2] then
         dropped = dropped + step[1]
@@ -109,6 +141,7 @@ local function append_steps(id, r, data)
   if number <= last then return end
   call('HSET', key, 'stepped', whole(r.fence) .. ' ' .. whole(number))
   if kept > before then call('HSET', key, 'steps', whole(kept), 'step_bytes', whole(size + bytes)) end
+  if words then call('HSET', key, 'tokens', whole(words.count), 'token_bytes', whole(words.bytes)) end
   if dropped > 0 then call('HINCRBY', key, 'steps_dropped', whole(dropped)) end
   if entry then call('PUBLISH', P .. 'events:' .. id, entry) end
 end
@@ -128,6 +161,13 @@ local function quarantined(r) return r.crashes >= QUARANTINE_FROM end
 local function lane_of(r)
   if quarantined(r) then return 'quarantine' end
   return r.model .. ':' .. r.kind
+end
+
+-- Where a ready task stands in its lane. In quarantine those that took down fewest workers come first: one that takes
+-- down each process that is started for the lane would else keep all behind it waiting until it is buried.
+local PER_CRASH = 1e12
+local function score_of(r)
+  return quarantined(r) and string.format('%.6f', r.crashes * PER_CRASH + tonumber(r.vscore)) or r.vscore
 end
 
 local function bell_of(r) return quarantined(r) and 'b' or r.kind end
@@ -169,7 +209,7 @@ local function place(id, r, due)
   if ever then set(id, r, { held_from = gates.held_text(held, '') }) end
   set(id, r, { at = 'ready:' .. lane })
   call('SADD', P .. 'lanes', lane)
-  call('ZADD', P .. r.at, r.vscore, id)
+  call('ZADD', P .. r.at, score_of(r), id)
   ring(bell_of(r))
 end
 

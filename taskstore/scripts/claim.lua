@@ -89,14 +89,14 @@ local function avoided(id, model, via)
   return table.concat(found, '\31')
 end
 
-local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema' }
+local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema', 'stream' }
 
 local function answer_of(id, r, via)
   local body = call('HMGET', task_key(id), unpack(BODY))
   local left = r.deadline_at > 0 and r.deadline_at - now or -1
   return { id, whole(r.fence), whole(r.attempt), whole(r.crashes), whole(r.retries), r.caller, r.model, r.agent, r.kind,
     body[1] or '', r.user_id, body[2] or '', body[3] or '{}', whole(left), sessions.history(r),
-    body[4] or '', body[5] or '', whole(call('EXISTS', steps_key(id))), avoided(id, r.model, via) }
+    body[4] or '', body[5] or '', whole(call('EXISTS', steps_key(id))), avoided(id, r.model, via), body[6] or '' }
 end
 
 local function next_due()
@@ -221,6 +221,7 @@ local function take(lane, id, vscore)
   call('HSET', task_key(id), 'queued_ms', whole(math.max(0, now - r.queued_at)))
   call('ZADD', P .. r.at, whole(now + policy.lease), id)
   local clock = tonumber(call('HGET', P .. 'fair', '*') or '0')
+  if lane.model == '' then vscore = r.vscore end  -- in quarantine an entry's score is another
   if tonumber(vscore) > clock then call('HSET', P .. 'fair', '*', vscore) end
   -- of its wait, what a limit, a cooldown or a pause was the reason for
   local about, totals, ever = { 'worker', wid }, gates.held(r)

@@ -1,5 +1,5 @@
 -- read: a record, its place in the queue, and `dead_until` of a dead letter; with its stream, also what has happened to
---       it. Writes nothing.
+--       it, without the models' words (tokens), which only those read who follow them. Writes nothing.
 -- ARGV: 2 id, 3 caller or '*', 4 '1' for the stream
 -- Returns {position or -1, {field, value, ...}} | {position, {...}, now ms, what has kept it from being started in
 --         this wait: '{reason} {ms} ...', {entry, ...}} | 'not_found'
@@ -20,5 +20,8 @@ if string.sub(r.at, 1, 6) == 'ready:' then
   if with_stream then held = gates.held_text(gates.held(r), r.held_from or '') end
 end
 if not with_stream then return { whole(position), flat } end
-local entries = call('XRANGE', P .. 'events:' .. id, '-', '+', 'COUNT', MOST_ENTRIES)
+local entries = {}
+for _, entry in ipairs(call('XRANGE', P .. 'events:' .. id, '-', '+', 'COUNT', MOST_ENTRIES)) do
+  if entry[2][2] ~= 'token' then entries[#entries + 1] = entry end
+end
 return { whole(position), flat, whole(now), held, entries }

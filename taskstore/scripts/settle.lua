@@ -2,7 +2,7 @@
 -- ARGV: 2... id, fence, kind, data (JSON, claims.Settlement), number of fields, each field and its bytes, ...
 --       kind: success | fail | cancelled | retry | bury | release | suspend
 -- Returns a word per task: 'ok' (also for a repeat) | 'lease_lost'
--- Event: status success, failed, cancelled, retrying, pending or waiting; before it, step for those that came along
+-- Event: status success, failed, cancelled, retrying, pending or waiting; before it, step and token for those that came along
 
 local function again(id, r, status, due, cause)
   leave(id, r)

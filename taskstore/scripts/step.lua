@@ -1,7 +1,7 @@
 -- step: what the calls of running tasks did and left, in one script for a batch. Only the fence of the claim may write.
 -- ARGV: 2... id, fence, steps (JSON, steps.StepBatch), number of fields, each field and its bytes, ...
 -- Returns a word per task: 'ok' (also for a repeat) | 'lease_lost'
--- Event: step
+-- Event: step, token
 also_when_full()
 local words, i = {}, 2
 while i <= #ARGV do

@@ -22,8 +22,9 @@ _WAIT_S: Final = 10
 _TIMEOUT_S: Final = 15.0
 _AT_ONCE: Final = 40
 _LATE_DEADLINE_S: Final = 8.0
-_DEADLINE_S: Final = 240.0
-ERRANDS: Final = {Errand.TWICE: 0.05, Errand.CANCEL: 0.04, Errand.LATE: 0.005}
+_DEADLINE_S: Final = 900.0
+"""Of some good tasks, which none of them should come near: one that waits in quarantine waits for a while."""
+ERRANDS: Final = {Errand.TWICE: 0.05, Errand.CANCEL: 0.04, Errand.LATE: 0.01}
 """Their shares; the other tasks are plain."""
 OWN_ERRANDS: Final = {Errand.TWICE: 0.05, Errand.CANCEL: 0.04}
 """For an agent that may not pass on what its message says to the model."""

@@ -1,12 +1,13 @@
 """The parent of every process of a run: starts them, tells how they end, and ends them all when the kit is gone.
 
-    python -m tests.chaos.nursery [MODULE TO LOAD ...]
+    python -m tests.chaos.nursery RUN [MODULE TO LOAD ...]
 
 Reads a line of JSON for each process, `{"id", "environment", "log", "cwd"}` and `command`, or `module` and
 `arguments`; writes `{"loaded": true}` at first, `{"started": id, "pid"}` and `{"ended": pid, "code"}` (as subprocess's
 returncode). A module runs as `python -m` would, in a fork of this process, which has loaded what takes seconds to load.
 
-However the kit ends, its end of the pipe is closed then: nothing of a run outlives it.
+However the kit ends, its end of the pipe is closed then: nothing of a run outlives it. That goes for what its processes
+started, too: all bear RUN, an id, in their environment (operations/leftovers.py).
 """
 
 import gc
@@ -21,11 +22,14 @@ import traceback
 from contextlib import suppress
 from typing import Any
 
+from operations import leftovers
+
 _LOOK_SECONDS = 0.02
 
 
 class Nursery:
-    def __init__(self) -> None:
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
         self._alive: set[int] = set()
         self._input = b""
 
@@ -44,6 +48,7 @@ class Nursery:
         for pid in self._alive:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        leftovers.end(self._run_id)
 
     def _start(self, wanted: dict[str, Any]) -> int:
         pid = os.fork()
@@ -75,10 +80,11 @@ def _become(wanted: dict[str, Any]) -> None:
     os.dup2(out, 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(wanted["cwd"])
+    environment = {**wanted["environment"], leftovers.VARIABLE: os.environ[leftovers.VARIABLE]}
     if wanted.get("command"):
-        os.execvpe(wanted["command"][0], wanted["command"], wanted["environment"])
+        os.execvpe(wanted["command"][0], wanted["command"], environment)
     os.environ.clear()
-    os.environ.update(wanted["environment"])
+    os.environ.update(environment)
     sys.argv = [wanted["module"], *wanted["arguments"]]
     code: Any = 0
     try:
@@ -95,12 +101,13 @@ def _say(what: dict[str, Any]) -> None:
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the kit's to answer
-    for name in sys.argv[1:]:
+    run_id = sys.argv[1]
+    for name in sys.argv[2:]:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # so that the forks share it
     _say({"loaded": True})
-    Nursery().run()
+    Nursery(run_id).run()
 
 
 if __name__ == "__main__":

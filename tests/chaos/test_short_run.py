@@ -17,7 +17,7 @@ from core_config import ROOT
 
 RUN = {
     "tasks": 260,
-    "seed": 12,
+    "seed": 98,  # whose first dozen faults are of ten kinds, and no poison: that alone takes a minute
     "every": 2,
     "faults": 12,
     "floor": 72,  # five in a model call and one in a tool, at each

@@ -52,6 +52,7 @@ ROWS = {
     "GET /session/{session_id}": Row(query="?user_id=u"),
     "DELETE /session/{session_id}": Row(query="?user_id=u"),
     "POST /chat": Row({"json": {"message": "m"}}),
+    "POST /chat/stream": Row({"json": {"message": "m"}}),
     "GET /models": Row(),
     "GET /agents": Row(),
     "GET /health": Row(),

@@ -85,6 +85,7 @@ async def test_the_openapi_document_names_every_route_and_what_it_answers(
     assert answers == {
         "POST /task": [*submits, "503"],
         "POST /chat": [*submits, "500", "502", "503", "504"],
+        "POST /chat/stream": [*submits, "503"],
         "GET /task/{task_id}": ["200", "401", "403", "404", "422", "503"],
         "GET /task/{task_id}/events": ["200", "204", "401", "403", "404", "422", "503"],
         "POST /task/{task_id}/watch-token": ["200", "401", "403", "404", "422", "503"],
@@ -93,7 +94,7 @@ async def test_the_openapi_document_names_every_route_and_what_it_answers(
         "GET /tasks": ["200", "401", "403", "422", "503"],
         "GET /sessions": ["200", "401", "403", "422", "503"],
         "GET /session/{session_id}": ["200", "401", "403", "404", "422", "503"],
-        "DELETE /session/{session_id}": ["200", "401", "403", "422", "503"],
+        "DELETE /session/{session_id}": ["200", "401", "403", "404", "422", "503"],
         "GET /agents": ["200", "401", "403", "503"],
         "GET /models": ["200", "401", "403"],
         "GET /health": ["200", "403"],
@@ -103,7 +104,7 @@ async def test_the_openapi_document_names_every_route_and_what_it_answers(
     assert "HTTPValidationError" not in document["components"]["schemas"]
     assert set(document["components"]["schemas"]["TaskBody"]["properties"]) == {
         "message", "input", "output_schema", "session_id", "user_id", "on_busy_session", "model", "agent", "priority",
-        "deadline_s", "run_at", "metadata",
+        "deadline_s", "stream", "run_at", "metadata",
     }  # fmt: skip
     assert {getattr(route, "path_format", None) or route.path for route in gateway.app.routes} == {  # type: ignore[attr-defined]  # every route here has a path
         *document["paths"], "/openapi.json", "/docs", "/docs/oauth2-redirect",
