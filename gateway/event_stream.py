@@ -53,11 +53,12 @@ class EventStream(Response):
         final: bool = False,
         tokens: bool = False,
         on_leave: Callable[[], Awaitable[None]] | None = None,
+        status_code: int = 200,
     ) -> None:
         """`final`: the task was final when it was last read. `on_leave` is called when the client goes away, or takes
-        nothing any more, before the result.
+        nothing any more, before the result. `status_code` is there for FastAPI, which reads its default.
         """
-        self.status_code = 200
+        self.status_code = status_code
         self.background = None
         self.init_headers(HEADERS)
         self._gateway = gateway

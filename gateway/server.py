@@ -1,6 +1,8 @@
 """The gateway's socket and the uvicorn that serves on it."""
 
+import asyncio
 import socket
+import time
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,6 +18,8 @@ KEEP_ALIVE_S = 75
 """Longer than the sixty seconds after which load balancers drop idle connections: it is they who close, not we."""
 SHUTDOWN_S = 5
 LINGER_S = 5.0
+GOODBYE_S = 1.0
+"""How long clients on kept connections may take to call once more, and be told that it was the last time."""
 
 
 def inherited_socket(fd: int) -> socket.socket:
@@ -94,4 +98,16 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         gateway: Gateway = self._app.state.gateway
         gateway.begin_stop()
+        for server in self.servers:
+            server.close()
+        await self._say_goodbye()
         await super().shutdown(sockets)
+
+    async def _say_goodbye(self) -> None:
+        """Lets clients close their connections before we do. One that is closed while a call is on its way looks to
+        its client as if the call had failed, and it cannot know whether its task was taken.
+        """
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        until = time.monotonic() + GOODBYE_S
+        while self.server_state.connections and not self.force_exit and time.monotonic() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)  # uvicorn has no event for it

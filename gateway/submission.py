@@ -4,7 +4,6 @@ import difflib
 import hashlib
 import secrets
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
@@ -13,7 +12,7 @@ from fastapi import Header
 from agents_config import DEFAULT_AGENT
 from core_config import Settings
 from monitoring import metrics
-from taskstore.errors import AgentUnavailable
+from taskstore.errors import AgentUnavailable, NeverDue
 from taskstore.records import Kind, NewTask, Submitted
 
 from .agents import model_of, refusal
@@ -88,6 +87,9 @@ async def submit(
         submitted = await gateway.store.submit(task)
     except AgentUnavailable as error:
         raise refusal(error, caller) from error
+    except NeverDue as error:  # by Redis's clock: this machine's may be wrong
+        text = "counts from now, and run_at comes later: the task could never run"
+        raise invalid([{"loc": ["body", "deadline_s"], "msg": text, "type": "deadline_before_run"}]) from error
     if submitted.created:
         metrics.TASKS_ENQUEUED.inc()
     return submitted
@@ -133,9 +135,6 @@ def _check_known(field: str, name: str, known: Iterable[str], code: str) -> None
 def _timing(body: TaskBody) -> dict[str, Any]:
     deadline_ms = 0 if body.deadline_s is None else max(1, round(body.deadline_s * 1000))
     run_at_ms = 0 if body.run_at is None else max(1, round(body.run_at.timestamp() * 1000))
-    if deadline_ms and run_at_ms >= datetime.now(UTC).timestamp() * 1000 + deadline_ms:
-        text = "counts from now, and run_at comes later: the task could never run"
-        raise invalid([{"loc": ["body", "deadline_s"], "msg": text, "type": "deadline_before_run"}])
     if run_at_ms and body.on_busy_session != "enqueue":
         text = "is decided when the task is submitted, and run_at comes later: such a task waits for its turn (enqueue)"
         raise invalid([{"loc": ["body", "on_busy_session"], "msg": text, "type": "decided_before_run"}])

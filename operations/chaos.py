@@ -35,6 +35,7 @@ _NOT_HANDED_ON: Final = (
     "ACTIVE_MODEL_KEY", "LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY", "LANGFUSE_HOST", "LANGFUSE_BASE_URL",
 )  # fmt: skip
 _SECONDS_TO_END: Final = 30.0
+_KIT: Final = ROOT / "tests" / "chaos"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
             "journal of calls, and would pay for thousands of them.",
             code=2,
         )
+    if not _KIT.is_dir():
+        raise CommandError(f"the kit is not here: {_KIT} is a part of Longhaul's repository.")
     environment = dict(os.environ)
     if arguments.agent not in OURS:
         environment = {**_users_own(arguments.agent), _OWN_AGENT: "1"}

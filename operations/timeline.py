@@ -129,6 +129,8 @@ def _ended(event: TaskEvent) -> str:
     match event.status, event.cause:
         case "success", _:
             return "succeeded"
+        case "cancelled", "interrupted":
+            return "interrupted by another task of its session"
         case "cancelled", _:
             return "cancelled"
         case "failed", _:

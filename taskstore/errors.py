@@ -6,6 +6,7 @@ StoreError
 |   +-- StorageFull       Redis takes no more writes (memory, disk): nothing was written
 +-- QueueFull             as many tasks wait as QUEUE_MAX_DEPTH allows: nothing was written
 +-- AgentUnavailable      no worker can run the task's agent: nothing was written
++-- NeverDue              the task's time comes after its deadline: nothing was written
 +-- SessionBusy           another task has the session, and this one was not to wait: nothing was written
 +-- TaskNotFound          unknown, expired, or another caller's
 +-- SessionNotFound       unknown, expired, deleted, or another caller's
@@ -43,6 +44,10 @@ class AgentUnavailable(StoreError):  # noqa: N818
         super().__init__(f"agent {agent!r} cannot be run: {problem}")
         self.agent = agent
         self.problem = problem
+
+
+class NeverDue(StoreError):  # noqa: N818
+    pass
 
 
 class SessionBusy(StoreError):  # noqa: N818

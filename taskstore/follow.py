@@ -15,7 +15,6 @@ from itertools import takewhile
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from core_config import Settings
 
@@ -159,7 +158,7 @@ class _Feed:
                 except StoreUnavailable:
                     self._behind = True
                     await asyncio.sleep(AGAIN_AFTER_S)
-                except RedisError:
+                except Exception:
                     log.exception("events_unreadable", extra={"task": self.task_id})
                     self._forget()
                 else:

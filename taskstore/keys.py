@@ -25,8 +25,8 @@ class Keys:
         return f"{self.prefix}steps:{task_id}"
 
     def ready(self, lane: str) -> str:
-        """Sorted set by fair order (`vscore`). Lane: `{model}:{i or b}` (interactive, batch), `quarantine`,
-        or with `:{agent}` behind it, where a paused agent's tasks stand.
+        """Sorted set by fair order (`vscore`). Lane: `{model}:{i or b}` (interactive, batch), `quarantine` (by crashes
+        first), or with `:{agent}` behind it, where a paused agent's tasks stand.
         """
         return f"{self.prefix}ready:{lane}"
 

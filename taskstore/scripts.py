@@ -108,7 +108,9 @@ class Scripts:
             return await script(keys=[self._prefix], args=values)
         except BusyLoadingError:
             raise
-        except RedisConnectionError:
+        except RedisConnectionError as error:
+            if isinstance(error.__cause__, TimeoutError):  # none was free in time: nothing is wrong with those in use
+                raise
             await self._redis.connection_pool.disconnect(inuse_connections=False)
             return await script(keys=[self._prefix], args=values)
 

@@ -18,6 +18,7 @@ from .claims import Claimed, ModelRules, QuarantinePart, Settlement
 from .errors import (
     AgentUnavailable,
     IdempotencyConflict,
+    NeverDue,
     NotDead,
     QueueFull,
     SessionBusy,
@@ -71,8 +72,8 @@ class TaskStore:
     # -- the gateway's
 
     async def submit(self, task: NewTask) -> Submitted:
-        """Writes, indexes and announces the task. Raises QueueFull, StorageFull, AgentUnavailable, SessionBusy or
-        IdempotencyConflict, and then wrote nothing.
+        """Writes, indexes and announces the task. Raises QueueFull, StorageFull, AgentUnavailable, SessionBusy,
+        NeverDue or IdempotencyConflict, and then wrote nothing.
         """
         fields = {
             "v": RECORD_VERSION,
@@ -124,6 +125,8 @@ class TaskStore:
             raise AgentUnavailable(task.agent, rest[0] or NOBODY_HAS_IT)
         if word == "idempotency_conflict":
             raise IdempotencyConflict
+        if word == "never_due":
+            raise NeverDue
         raise _unexpected("submit", word)
 
     async def get(self, task_id: str, caller: str = ANY_CALLER) -> TaskRecord:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from core_config import Settings
 
@@ -18,6 +18,7 @@ from .errors import StoreUnavailable
 from .events import TaskEvent, event_from
 from .keys import Keys
 from .scripts import AWAY
+from .watch import BROKEN
 
 PAGE = 200
 """Most entries that one read takes of one stream."""
@@ -79,8 +80,10 @@ class StreamReader:
                 pages: Sequence[Page | Exception]
                 try:
                     pages = await self._read(batch)
-                except (RedisError, OSError) as error:
+                except BROKEN as error:
                     pages = [StoreUnavailable(f"Redis did not answer: {error}")] * len(batch)
+                except Exception as error:  # noqa: BLE001  whoever waits for a page gets it, and nobody hangs
+                    pages = [error] * len(batch)
                 for one, page in zip(batch, pages, strict=True):
                     _answer(one.page, page)
         finally:

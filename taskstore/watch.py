@@ -29,6 +29,11 @@ SILENCE_S = 30.0
 """After so long without a message the server is asked whether it is there, and has SIGN_OF_LIFE_S to answer."""
 SIGN_OF_LIFE_S = 10.0
 
+BROKEN = (RedisError, OSError, RuntimeError, AttributeError)
+"""What a connection that somebody else has just closed raises: uvloop says RuntimeError, and redis-py trips over the
+writer that it no longer has.
+"""
+
 log = logging.getLogger(__name__)
 
 OnChange = Callable[[], None]
@@ -113,12 +118,12 @@ class Watcher:
 
     async def _subscribe(self, channels: Iterable[str]) -> None:
         if self._pubsub is not None:
-            with contextlib.suppress(RedisError, OSError):  # the listener connects again and subscribes to all
+            with contextlib.suppress(*BROKEN):  # the listener connects again and subscribes to all
                 await self._pubsub.subscribe(*channels)
 
     async def _unsubscribe(self, channel: str) -> None:
         if self._pubsub is not None:
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(*BROKEN):
                 await self._pubsub.unsubscribe(channel)
 
     async def _listen(self) -> None:
@@ -132,7 +137,7 @@ class Watcher:
                     if self._changes:
                         await pubsub.subscribe(*self._changes)
                     await self._hear(pubsub)
-            except (RedisError, OSError) as error:
+            except BROKEN as error:
                 if not self._away:  # once an outage, not at each try
                     log.warning("watch_lost", extra={"error": error})
                 self._away = True

@@ -17,8 +17,10 @@ SHARED_SYSTEMS = ("system", "running_copy", "longhaul", "stumbling")
 """Fixtures that last for the session and take seconds to make."""
 
 LONGEST_FIRST = (
+    "tests/chaos/",
     "tests/edges/test_openapi_document.py",
     "tests/system/",
+    "tests/mutations/",
     "tests/edges/",
     "tests/operations/",
     "tests/worker/",

@@ -110,6 +110,7 @@ class Attendant:
         except Exception:
             log.exception("quarantine_broke", extra={"worker": name})
         finally:
+            self._signal(signal.SIGKILL)  # should it run on although nobody waits for it any more
             self._quick_ends = 0 if time.monotonic() - began >= HEALTHY_S else self._quick_ends + 1
             self._not_before = time.monotonic() + wait_before_next(self._quick_ends)
 

@@ -31,6 +31,7 @@ def add(app: FastAPI) -> None:
         delete_session,
         methods=["DELETE"],
         response_model=SessionDeleted,
-        responses=problems("unauthorized", "forbidden_host", "invalid_request", "store_unavailable"),
+        # no route is what a path with a line break gets, which no session's name can hold
+        responses=problems("unauthorized", "forbidden_host", "not_found", "invalid_request", "store_unavailable"),
         tags=["sessions"],
     )

@@ -163,6 +163,13 @@ local function lane_of(r)
   return r.model .. ':' .. r.kind
 end
 
+-- Where a ready task stands in its lane. In quarantine those that took down fewest workers come first: one that takes
+-- down each process that is started for the lane would else keep all behind it waiting until it is buried.
+local PER_CRASH = 1e12
+local function score_of(r)
+  return quarantined(r) and string.format('%.6f', r.crashes * PER_CRASH + tonumber(r.vscore)) or r.vscore
+end
+
 local function bell_of(r) return quarantined(r) and 'b' or r.kind end
 
 local function leave(id, r)
@@ -202,7 +209,7 @@ local function place(id, r, due)
   if ever then set(id, r, { held_from = gates.held_text(held, '') }) end
   set(id, r, { at = 'ready:' .. lane })
   call('SADD', P .. 'lanes', lane)
-  call('ZADD', P .. r.at, r.vscore, id)
+  call('ZADD', P .. r.at, score_of(r), id)
   ring(bell_of(r))
 end
 

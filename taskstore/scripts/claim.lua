@@ -221,6 +221,7 @@ local function take(lane, id, vscore)
   call('HSET', task_key(id), 'queued_ms', whole(math.max(0, now - r.queued_at)))
   call('ZADD', P .. r.at, whole(now + policy.lease), id)
   local clock = tonumber(call('HGET', P .. 'fair', '*') or '0')
+  if lane.model == '' then vscore = r.vscore end  -- in quarantine an entry's score is another
   if tonumber(vscore) > clock then call('HSET', P .. 'fair', '*', vscore) end
   -- of its wait, what a limit, a cooldown or a pause was the reason for
   local about, totals, ever = { 'worker', wid }, gates.held(r)

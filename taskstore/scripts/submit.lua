@@ -2,7 +2,8 @@
 -- ARGV: 2 id, 3 run_at ms or 0, 4 deadline ms from now or 0, 5 idempotency key's Redis key or '', 6 sha256 of the body,
 --       7 when another task has its session: enqueue | reject | interrupt, 8... the record's fields and values
 -- Returns {'created'|'exists', id, status, created_at} | {'full'} (little memory is left) | {'queue_full'}
---         | {'idempotency_conflict'} | {'session_busy', id of the task that has its session}
+--         | {'idempotency_conflict'} | {'never_due'} (its time comes after its deadline)
+--         | {'session_busy', id of the task that has its session}
 --         | {'agent_unavailable', the workers' word on why, or '' when they do not have it}
 -- Event: status pending; of a task that it interrupts, status cancelled or cancel_requested
 local id, run_at, deadline, idem, body = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
@@ -25,6 +26,8 @@ if idem ~= '' then
     end
   end
 end
+
+if deadline > 0 and run_at >= now + deadline then return { 'never_due' } end
 
 -- The last tenth of the memory is for what was let in already: without it a queue that filled Redis could never run.
 local RESERVE = 0.1

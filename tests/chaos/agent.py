@@ -18,10 +18,8 @@ from typing_extensions import TypedDict
 from agent.context import TryAgainError, current_context
 from tests.chaos import marker, witness
 from tests.chaos.http_clients import HttpClients
+from tests.chaos.system import CALL_SECONDS, TOOL_SECONDS_VARIABLE
 
-CALL_SECONDS: Final = 6.0
-"""Longest model call, whatever drips in meanwhile."""
-TOOL_SECONDS_VARIABLE: Final = "CHAOS_TOOL_SECONDS"
 STREAMED_STEP: Final = 2
 
 

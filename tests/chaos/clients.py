@@ -22,8 +22,9 @@ _WAIT_S: Final = 10
 _TIMEOUT_S: Final = 15.0
 _AT_ONCE: Final = 40
 _LATE_DEADLINE_S: Final = 8.0
-_DEADLINE_S: Final = 240.0
-ERRANDS: Final = {Errand.TWICE: 0.05, Errand.CANCEL: 0.04, Errand.LATE: 0.005}
+_DEADLINE_S: Final = 900.0
+"""Of some good tasks, which none of them should come near: one that waits in quarantine waits for a while."""
+ERRANDS: Final = {Errand.TWICE: 0.05, Errand.CANCEL: 0.04, Errand.LATE: 0.01}
 """Their shares; the other tasks are plain."""
 OWN_ERRANDS: Final = {Errand.TWICE: 0.05, Errand.CANCEL: 0.04}
 """For an agent that may not pass on what its message says to the model."""
@@ -90,7 +91,7 @@ class Clients:
 
     async def poison(self) -> None:
         """Submits one now, whoever waits."""
-        self._begin(Told(f"s{self._seed}-poison{next(self._poisons)}", Errand.POISON))
+        self._begin(Told(f"s{self._seed}poison{next(self._poisons)}", Errand.POISON))
 
     async def look_again(self) -> None:
         """Reads every acknowledged task once more, final or not."""
@@ -124,7 +125,8 @@ class Clients:
             deadline = _DEADLINE_S if self._dice.random() < _WITH_DEADLINE else None
             if errand is Errand.LATE:
                 deadline = _LATE_DEADLINE_S
-            plan.append(Told(f"s{self._seed}-{number:05}", errand, deadline))
+            # no dash in the key: the simulator would take it for arithmetic
+            plan.append(Told(f"s{self._seed}n{number:05}", errand, deadline))
         return plan
 
     def _begin(self, told: Told) -> None:

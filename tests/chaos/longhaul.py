@@ -9,8 +9,8 @@ from typing import Final
 from core_config import SIMULATOR, Settings
 from taskstore.connection import connect
 from taskstore.store import TaskStore
-from tests.chaos import agent, witness
-from tests.chaos.system import FINAL, Place, Seen, Start
+from tests.chaos import witness
+from tests.chaos.system import CALL_SECONDS, FINAL, Place, Seen, Start
 
 AGENTS_FILE: Final = Path(__file__).with_name("agents.toml")
 MAX_RETRIES: Final = 8
@@ -77,7 +77,8 @@ class Longhaul:
             "MAX_CRASHES": place.max_crashes,
             "MAX_RETRIES": MAX_RETRIES,
             "DRAIN_SECONDS": DRAIN_SECONDS,
-            "MODEL_TIMEOUT_SECONDS": agent.CALL_SECONDS,
+            "RESULT_TTL_SECONDS": 7 * 86_400,  # every task is read again at the end, however long a run takes
+            "MODEL_TIMEOUT_SECONDS": CALL_SECONDS,
             "LOG_LEVEL": "WARNING",
             witness.VARIABLE: place.witness,
         }

@@ -1,12 +1,13 @@
 """The parent of every process of a run: starts them, tells how they end, and ends them all when the kit is gone.
 
-    python -m tests.chaos.nursery [MODULE TO LOAD ...]
+    python -m tests.chaos.nursery RUN [MODULE TO LOAD ...]
 
 Reads a line of JSON for each process, `{"id", "environment", "log", "cwd"}` and `command`, or `module` and
 `arguments`; writes `{"loaded": true}` at first, `{"started": id, "pid"}` and `{"ended": pid, "code"}` (as subprocess's
 returncode). A module runs as `python -m` would, in a fork of this process, which has loaded what takes seconds to load.
 
-However the kit ends, its end of the pipe is closed then: nothing of a run outlives it.
+However the kit ends, its end of the pipe is closed then: nothing of a run outlives it. That goes for what its processes
+started, too: all bear RUN, an id, in their environment (operations/leftovers.py).
 """
 
 import gc
@@ -21,11 +22,15 @@ import traceback
 from contextlib import suppress
 from typing import Any
 
+from operations import leftovers
+
 _LOOK_SECONDS = 0.02
 
 
 class Nursery:
-    def __init__(self) -> None:
+    def __init__(self, run_id: str, learned: dict[str, str]) -> None:
+        """`learned`: variables that the modules set for themselves as they were loaded."""
+        self._run_id, self._learned = run_id, learned
         self._alive: set[int] = set()
         self._input = b""
 
@@ -44,12 +49,13 @@ class Nursery:
         for pid in self._alive:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        leftovers.end(self._run_id)
 
     def _start(self, wanted: dict[str, Any]) -> int:
         pid = os.fork()
         if pid == 0:
             try:
-                _become(wanted)
+                _become(wanted, self._learned)
             except BaseException:  # noqa: BLE001  a child never returns into the nursery's own code
                 traceback.print_exc()
             finally:
@@ -66,7 +72,7 @@ class Nursery:
             _say({"ended": pid, "code": os.waitstatus_to_exitcode(status)})
 
 
-def _become(wanted: dict[str, Any]) -> None:
+def _become(wanted: dict[str, Any], learned: dict[str, str]) -> None:
     """Turns this fork into the process that is wanted; does not return."""
     out = os.open(wanted["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -75,10 +81,11 @@ def _become(wanted: dict[str, Any]) -> None:
     os.dup2(out, 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(wanted["cwd"])
+    environment = {**wanted["environment"], leftovers.VARIABLE: os.environ[leftovers.VARIABLE]}
     if wanted.get("command"):
-        os.execvpe(wanted["command"][0], wanted["command"], wanted["environment"])
+        os.execvpe(wanted["command"][0], wanted["command"], environment)
     os.environ.clear()
-    os.environ.update(wanted["environment"])
+    os.environ.update({**learned, **environment})
     sys.argv = [wanted["module"], *wanted["arguments"]]
     code: Any = 0
     try:
@@ -95,12 +102,14 @@ def _say(what: dict[str, Any]) -> None:
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the kit's to answer
-    for name in sys.argv[1:]:
+    run_id, before = sys.argv[1], dict(os.environ)
+    for name in sys.argv[2:]:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # so that the forks share it
     _say({"loaded": True})
-    Nursery().run()
+    learned = {name: value for name, value in os.environ.items() if before.get(name) != value}
+    Nursery(run_id, learned).run()
 
 
 if __name__ == "__main__":

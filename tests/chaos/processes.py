@@ -7,6 +7,7 @@ What dies is started again after a short pause, as a supervisor does. But nobody
 import asyncio
 import json
 import os
+import secrets
 import signal
 import sys
 import time
@@ -20,18 +21,20 @@ import httpx
 
 from core_config import ROOT
 from longhaul_testing.ports import free_port
+from operations import leftovers
 from operations.embedded_redis import find_server, server_arguments
 from tests.chaos.journals import Death
 from tests.chaos.proxy import Proxy
 from tests.chaos.system import Place, Start, System
 
-KEPT: Final = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "PYTHONPYCACHEPREFIX")
+KEPT: Final = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "PYTHONPYCACHEPREFIX", leftovers.VARIABLE)
 REDIS, SIMULATOR = "redis", "simulator"
 JOURNAL_SIZE: Final = 1_000_000
 _PAUSE_S: Final = 0.3
 _REDIS_PAUSE_S: Final = 1.0
 _LOAD_SECONDS: Final = 180.0
 _READY_SECONDS: Final = 180.0
+_END_SECONDS: Final = 30.0
 _QUICK_S: Final = 2.0
 _MOST_QUICK_DEATHS: Final = 5
 _LOG_LINES: Final = 20
@@ -124,7 +127,7 @@ class Deployment:
         if self._nursery is not None and self._nursery.stdin is not None:
             self._nursery.stdin.close()  # whereupon it ends what it started, and itself
             try:
-                await asyncio.wait_for(self._nursery.wait(), 10)
+                await asyncio.wait_for(self._nursery.wait(), _END_SECONDS)
             except TimeoutError:
                 self._nursery.kill()
                 await self._nursery.wait()
@@ -211,11 +214,13 @@ class Deployment:
     # -- the nursery
 
     async def _open_nursery(self) -> None:
-        self._nursery = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.chaos.nursery", *self.system.preload,
-            cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            stderr=(self.folder / "nursery.log").open("ab"), env=self._plain_environment(), start_new_session=True,
-        )  # fmt: skip
+        run_id = secrets.token_hex(8)
+        with (self.folder / "nursery.log").open("ab") as log:
+            self._nursery = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tests.chaos.nursery", run_id, *self.system.preload,
+                cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log,
+                env=leftovers.marked(self._plain_environment(), run_id), start_new_session=True,
+            )  # fmt: skip
         self._asked["loaded"] = asyncio.get_running_loop().create_future()
         self._keep(self._listen())
         await asyncio.wait_for(self._asked["loaded"], _LOAD_SECONDS)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from core_config import SIMULATOR
-from tests.chaos import agent
 from tests.chaos.audit import Auditor
 from tests.chaos.clients import ERRANDS, OWN_ERRANDS, Clients
 from tests.chaos.faults import Faults, Struck
@@ -18,7 +17,7 @@ from tests.chaos.model_server import ModelServer
 from tests.chaos.processes import Deployment, NotStartedError, Size
 from tests.chaos.schedule import Fault, Kind, Schedule
 from tests.chaos.stalls import Stalls
-from tests.chaos.system import System
+from tests.chaos.system import TOOL_SECONDS_VARIABLE, System
 from tests.chaos.verdict import Verdict, judge
 from tests.chaos.witness import Line, Reader
 
@@ -27,8 +26,8 @@ IN_MODEL, IN_TOOL = 5, 1
 """How many tasks must be in a model call and in a tool when a fault strikes."""
 _WAIT_FOR_WORK_S: Final = 10.0
 _LOOK_S: Final = 0.1
-_SETTLE_S: Final = 180.0
-"""After the faults, until when every task must be final."""
+_SETTLE_S: Final = 600.0
+"""After the faults, until when every task must be final: a poison task's eighth process may take a while to come."""
 _FORGOTTEN_S: Final = 10.0
 """A tool that has not ended by then was cut off."""
 _SAY_EVERY_S: Final = 5.0
@@ -62,7 +61,7 @@ class Options:
 
 async def run(system: System, options: Options, folder: Path) -> tuple[Evidence, Verdict]:
     """Raises NotStartedError. Nothing that it started is left when it returns or raises."""
-    environment = {**options.environment, agent.TOOL_SECONDS_VARIABLE: str(options.tool_s)}
+    environment = {**options.environment, TOOL_SECONDS_VARIABLE: str(options.tool_s)}
     deployment = Deployment(system, folder, options.size, environment, report_deaths=options.report_deaths)
     try:
         await deployment.start()

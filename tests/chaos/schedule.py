@@ -26,21 +26,21 @@ class Kind(StrEnum):
 
 
 DECK: Final = {
-    Kind.KILL_WORKER: 5,
-    Kind.KILL_GATEWAY: 2,
-    Kind.KILL_REDIS: 2,
-    Kind.TERM_WORKER: 2,
-    Kind.STOP_WORKER: 2,
-    Kind.STOP_REDIS: 1,
-    Kind.CUT: 2,
-    Kind.SLOW: 1,
-    Kind.HALF_OPEN: 2,
-    Kind.LOST_REPLIES: 1,
-    Kind.PROVIDER_ERROR: 1,
-    Kind.PROVIDER_HANG: 1,
-    Kind.PROVIDER_DRIP: 1,
-    Kind.PROVIDER_BROKEN: 1,
-    Kind.POISON: 1,
+    Kind.KILL_WORKER: 10,
+    Kind.KILL_GATEWAY: 4,
+    Kind.KILL_REDIS: 4,
+    Kind.TERM_WORKER: 4,
+    Kind.STOP_WORKER: 4,
+    Kind.STOP_REDIS: 3,
+    Kind.CUT: 4,
+    Kind.SLOW: 2,
+    Kind.HALF_OPEN: 4,
+    Kind.LOST_REPLIES: 3,
+    Kind.PROVIDER_ERROR: 2,
+    Kind.PROVIDER_HANG: 2,
+    Kind.PROVIDER_DRIP: 2,
+    Kind.PROVIDER_BROKEN: 2,
+    Kind.POISON: 1,  # which ends eight processes, and six of those have to load everything first
 }
 """Dealt from until it is empty, then shuffled anew: every kind strikes in each stretch of so many faults."""
 

@@ -14,10 +14,14 @@ system than Longhaul.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 FINAL = frozenset({"success", "failed", "cancelled"})
 """Statuses that never change again, in every system."""
+CALL_SECONDS: Final = 6.0
+"""Longest model call of the kit's agents, whatever drips in meanwhile."""
+TOOL_SECONDS_VARIABLE: Final = "CHAOS_TOOL_SECONDS"
+"""Environment variable of a worker: how long its tool takes, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

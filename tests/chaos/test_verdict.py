@@ -143,6 +143,12 @@ def call_again_for_nothing(run: Evidence) -> None:
     run.calls += calls("twice", 3, at=104.0)
 
 
+def call_again_when_a_gateway_died(run: Evidence) -> None:
+    call_again_for_nothing(run)
+    run.strikes.append(Strike(2, Kind.KILL_GATEWAY, 103.5, 103.5, ["gateway-1-1"], [5], 6, 1))
+    run.deaths.append(Death("gateway-1-1", 5, 103.5, -9, asked=True))
+
+
 def stand_in_two_indices(run: Evidence) -> None:
     run.findings.append("running task id-a stands in ready")
 
@@ -193,6 +199,7 @@ WRONG_WAYS: list[tuple[str, Callable[[Evidence], None]]] = [
     ("finished model calls repeated", pay_twice_long_after_a_stop),
     ("finished model calls repeated", pay_twice_for_one_stop),
     ("model calls repeated without a fault", call_again_for_nothing),
+    ("model calls repeated without a fault", call_again_when_a_gateway_died),
     ("audit findings", stand_in_two_indices),
     ("submits with one key that made two tasks", make_two),
     ("good submits refused", refuse),

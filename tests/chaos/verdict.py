@@ -172,9 +172,13 @@ class _Judge:
         return ran <= {*ended, *stopped} and len(ended) + len(stopped) >= self._max_crashes
 
     def _struck(self, since: float, until: float) -> bool:
-        """Whether anything was done to anybody between the two, or so shortly before that it still worked."""
-        deaths = [(death.at, death.at) for death in self._seen.deaths]
-        faults = [(strike.at, strike.until + self._lease_s) for strike in self._seen.strikes]
+        """Whether a worker or Redis was struck between the two, or so shortly before that it still worked."""
+        deaths = [(death.at, death.at) for death in self._seen.deaths if _runs_tasks(death.name)]
+        faults = [
+            (strike.at, strike.until + self._lease_s)
+            for strike in self._seen.strikes
+            if any(_runs_tasks(victim) for victim in strike.victims)
+        ]
         stalls = [(began, ended + self._lease_s) for began, ended in self._seen.stalls]
         return any(began - BEFORE_S <= until and ended >= since for began, ended in (*deaths, *faults, *stalls))
 
@@ -238,3 +242,8 @@ class _Judge:
             self._count["processes that died"] += 1
             if not death.asked and death.pid not in poisoned:
                 self._wrong("processes that died by themselves", f"{death.name} code {death.code} at {death.at:.3f}")
+
+
+def _runs_tasks(process: str) -> bool:
+    """Whether a fault of it can touch what runs; one of a gateway can't."""
+    return process.startswith(("worker", "redis"))

@@ -116,6 +116,10 @@ def _ask(
                 case.query["wait"] = SHORT_WAIT_S  # the task would really be waited for
             if operation.path.endswith("/events"):  # of one that goes on it would never end
                 case.path_parameters["task_id"] = tasks[which % 2]
+        if case.path_parameters and "session_id" in case.path_parameters and which < OF_A_TASK_PERCENT:
+            case.path_parameters["session_id"] = "s"
+            case.query = {**(case.query or {}), "user_id": "u"}
+            case.query.pop("caller", None)
         for name in [name for name in case.headers or {} if name.lower() in FRAMING]:
             del case.headers[name]
         key = CAROL if operation.path.endswith("/replay") else ALICE  # Alice would be refused whatever she sent

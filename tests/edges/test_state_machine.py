@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from core_config import Settings
 from taskstore.claims import Claim, ModelRules, QuarantinePart, Settlement
 from taskstore.connection import connect
-from taskstore.errors import IdempotencyConflict, QueueFull, SessionBusy, TaskNotFound, WrongStatus
+from taskstore.errors import IdempotencyConflict, NeverDue, QueueFull, SessionBusy, TaskNotFound, WrongStatus
 from taskstore.records import Kind, NewTask, TokenUsage, WorkerInfo
 from taskstore.states import FINAL
 from taskstore.store import ANY_CALLER, TaskStore
@@ -139,6 +139,12 @@ class StoreMachine(OperatorRules, SessionRules):
             assert not same
             assert known is not None
             assert known[1] != new.body_sha256
+            return
+        except NeverDue:
+            assert new.run_at_ms - new.deadline_ms > self.run(self.clock()) - 10_000 > 0
+            assert new.deadline_ms
+            assert not same
+            assert known is None
             return
         if same:
             assert (submitted.task_id, submitted.created) == (new.task_id, False)

@@ -94,7 +94,7 @@ async def test_the_openapi_document_names_every_route_and_what_it_answers(
         "GET /tasks": ["200", "401", "403", "422", "503"],
         "GET /sessions": ["200", "401", "403", "422", "503"],
         "GET /session/{session_id}": ["200", "401", "403", "404", "422", "503"],
-        "DELETE /session/{session_id}": ["200", "401", "403", "422", "503"],
+        "DELETE /session/{session_id}": ["200", "401", "403", "404", "422", "503"],
         "GET /agents": ["200", "401", "403", "503"],
         "GET /models": ["200", "401", "403"],
         "GET /health": ["200", "403"],

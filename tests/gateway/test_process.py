@@ -1,5 +1,6 @@
 """`python -m gateway` as an operator meets it: what it loads, what it refuses, how it ends."""
 
+import http.client
 import json
 import logging
 import os
@@ -79,6 +80,28 @@ def test_it_serves_on_a_socket_that_its_parent_opened(run_gateway: Run):
         assert call(listener.getsockname()[1], "/health")["status"] == "healthy"
         running.terminate()
         assert running.ended() == 0
+
+
+def test_a_client_on_a_kept_connection_is_told_to_leave_before_it_is_closed(run_gateway: Run):
+    port = free_port()
+    running = run_gateway(GATEWAY_PORT=str(port))
+    healthy(running, port)
+    kept, late = (http.client.HTTPConnection("127.0.0.1", port, timeout=20) for _ in range(2))
+    late.connect()  # and has sent nothing yet when the gateway is told to end
+    running.terminate()
+    last = False
+    while not last:
+        kept.request("GET", "/health")
+        with kept.getresponse() as answer:
+            assert answer.status == 200
+            answer.read()
+            last = answer.headers["connection"] == "close"
+    late.request("GET", "/health")
+    with late.getresponse() as answer:
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+    assert running.ended() == 0, running.said()
+    kept.close()
+    late.close()
 
 
 class Refusals:

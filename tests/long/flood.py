@@ -1,5 +1,5 @@
-"""A client process that sends the same submit on many connections at once. Run as a program, it is told so by lines of
-JSON on its standard input, `{"key", "body", "times"}`, and answers each with `{"answers": [[status, task id], ...]}`.
+"""A client process that sends the same submit on many connections at once. Run as a program: lines of JSON tell it to
+on its standard input, `{"key", "body", "times"}`, and answers each with `{"answers": [[status, task id], ...]}`.
 
     python -m tests.long.flood HOST PORT CONNECTIONS
 

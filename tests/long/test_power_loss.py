@@ -41,6 +41,9 @@ def test_what_power_cuts_lose(fsync: str, cut_power: Cut, report: Report) -> Non
     ):
         measured = f"{sum(counts)} of {of}; {min(counts)} to {max(counts)} in each of {CUTS} cuts"
         report(f"power cut, appendfsync {fsync}: {what}", goal, measured, met=met)
+    oldest = max(loss.oldest_s for loss in losses)
+    what = f"power cut, appendfsync {fsync}: age of the oldest that was lost"
+    report(what, "below 2 s", f"{oldest:.1f} s", met=oldest < 2)
     assert met
     if fsync == "everysec":
         assert sum(lost) > 0, "the model cuts nothing: then it says nothing about `always` either"

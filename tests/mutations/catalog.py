@@ -4,6 +4,7 @@ Each is a small edit of the real text, and applies or fails: an edit that no lon
 """
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,19 @@ FENCE = Mutation(
     "tests/taskstore/test_steps.py::test_steps_that_are_sent_again_are_not_written_again",
 )
 
+_SELF_FENCING = "if now - renewed > self._settings.lease_seconds"
+_LOST = "r.status ~= 'running' or r.fence ~= fence then"
+
+OWNERSHIP = (
+    *(Edit(edit.path, edit.old, "if r then") for edit in FENCE.edits),
+    Edit("taskstore/scripts/renew.lua", _LOST, "r.status ~= 'running' then"),
+    Edit("worker/keeper.py", _SELF_FENCING, "if False"),
+)
+"""The fence and the three guards beside it: a task that is final takes no more, a renewal tells a worker what it has
+lost, and a worker without one for a lease ends its runs by itself. Any of them keeps an old owner from doing harm in
+nearly every run, so the chaos kit sees the fence alone go only with luck, and all of them for certain.
+"""
+
 HEARTBEAT = Mutation(
     "heartbeat",
     (Edit("worker/keeper.py", "store.renew(self._worker, held.items())", "store.renew(self._worker, [])"),),
@@ -76,15 +90,15 @@ CANCELLED_ERROR = Mutation(
 MUTATIONS = (FENCE, HEARTBEAT, REAPER, CANCELLED_ERROR)
 
 
-def copy_of_the_project(folder: Path, mutation: Mutation | None = None) -> Path:
-    """A copy in `folder` of all that runs and tests it, mutated. AssertionError when an edit finds no place."""
+def copy_of_the_project(folder: Path, edits: Sequence[Edit]) -> Path:
+    """A copy in `folder` of all that runs and tests it, edited. AssertionError when an edit finds no place."""
     for path in ROOT.iterdir():
         if (path / "__init__.py").exists():
             # with the compiled files, which are taken as long as their source is the same
             shutil.copytree(path, folder / path.name)
         elif path.suffix in {".py", ".toml"}:
             shutil.copy2(path, folder / path.name)
-    for edit in mutation.edits if mutation else ():
+    for edit in edits:
         file = folder / edit.path
         text = file.read_text(encoding="utf-8")
         assert text.count(edit.old) == 1, f"{edit.path} holds {edit.old!r} {text.count(edit.old)} times, not once"

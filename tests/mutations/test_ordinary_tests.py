@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutations.catalog import MUTATIONS, Mutation, copy_of_the_project
+from core_config import ROOT
+from tests.mutations.catalog import MUTATIONS, OWNERSHIP, Mutation, copy_of_the_project
 
 
 def outcomes(copy: Path, tests: tuple[str, ...]) -> dict[str, set[str]]:
@@ -29,7 +30,7 @@ def ended(tmp_path_factory) -> dict[str, dict[str, set[str]]]:
     """Of each mutation, what became of its tests in the copy that has it."""
 
     def tried(mutation: Mutation) -> dict[str, set[str]]:
-        copy = copy_of_the_project(tmp_path_factory.mktemp("copy"), mutation)
+        copy = copy_of_the_project(tmp_path_factory.mktemp("copy"), mutation.edits)
         return outcomes(copy, (*mutation.seen_by, mutation.unharmed))
 
     with ThreadPoolExecutor(2) as pool:
@@ -44,3 +45,8 @@ def test_without_it_ordinary_tests_fail(ended, mutation):
         assert became[test] <= {"passed", "failed"}
         assert "failed" in became[test]
     assert became[mutation.unharmed] == {"passed"}
+
+
+@pytest.mark.parametrize("edit", OWNERSHIP, ids=lambda edit: edit.path)
+def test_what_the_long_tests_take_out_is_still_there(edit):
+    assert (ROOT / edit.path).read_text(encoding="utf-8").count(edit.old) == 1

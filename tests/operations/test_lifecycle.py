@@ -13,7 +13,8 @@ import pytest
 import redis
 
 from operations import runstate
-from tests.conftest import free_port
+from taskstore.durability import PROMISES
+from tests.conftest import RedisServer, free_port
 
 from .conftest import Copy, Sleeper, until
 
@@ -25,7 +26,7 @@ def test_start_says_what_runs_and_stop_leaves_nothing(copy: Copy) -> None:
     pids = copy.pids()
     assert len(pids) == 5  # supervisor, redis, simulator, gateway, worker
     redis_url = copy.state().redis_url
-    assert redis_url in said
+    assert f"{redis_url} (private; {PROMISES['everysec']})" in said
 
     stopped = copy.manage("stop")
     assert (stopped.returncode, stopped.stderr) == (0, "")
@@ -36,6 +37,11 @@ def test_start_says_what_runs_and_stop_leaves_nothing(copy: Copy) -> None:
     assert (again.returncode, "not running" in again.stdout) == (0, True)
     with pytest.raises(redis.ConnectionError), redis.Redis.from_url(redis_url) as client:
         client.ping()
+
+
+def test_start_says_what_a_redis_of_yours_promises(copy: Copy, redis_server: RedisServer) -> None:
+    said = copy.start(REDIS_URL=redis_server.url, KEY_PREFIX="promise:")
+    assert f"{redis_server.url} (yours; {PROMISES['everysec']})" in said
 
 
 def test_starting_twice_starts_nothing(running_copy: Copy) -> None:

@@ -181,6 +181,15 @@ async def test_a_cancel_of_a_running_task_is_noted_when_it_was_asked_for(life: L
     assert told[-2:] == ["a cancel was requested", "1: cancelled"]
 
 
+async def test_an_interrupted_task_says_by_what(life: Life) -> None:
+    await life.submit(session_id="s")
+    await life.claim()
+    await life.submit("u", session_id="s", on_busy="interrupt")
+    await life.settle("cancelled")
+    told = await life.told()
+    assert told[-2:] == ["a cancel was requested", "1: interrupted by another task of its session"]
+
+
 USAGE = '"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}'
 MODEL = (
     '{"kind":"model","phase":"start","number":1,"name":"M"}',

@@ -145,6 +145,8 @@ class Loss:
     finished: int
     ran_again: int
     """Seen to have succeeded, and once more after the cut: the final status was rolled back."""
+    oldest_s: float
+    """How long before the cut the first one that was lost had been acknowledged; 0 when none was."""
 
 
 def cut(stumbling: Stumbling, fsync: str, *, accepted: int, seconds: float, fsyncs: Fsyncs | None = None) -> Loss:
@@ -183,4 +185,5 @@ def cut(stumbling: Stumbling, fsync: str, *, accepted: int, seconds: float, fsyn
         for task_id, when in finished.items()
         if task_id in kept and stumbling.task(task_id)["completed_at"] != when
     ]
-    return Loss(len(told), len(told) - len(kept), len(finished), len(again))
+    oldest_s = max((moment - journal.accepted[task_id] for task_id in told if task_id not in kept), default=0.0)
+    return Loss(len(told), len(told) - len(kept), len(finished), len(again), oldest_s)

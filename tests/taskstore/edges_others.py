@@ -57,7 +57,7 @@ def rescued(now: int, shown: int, cause: str, **fields: int) -> State:
 def quarantined(now: int) -> State:
     return joined(
         behind_clock(now),
-        moved(now, "leases:M:b", "ready:quarantine", 1.0, event(0, "retrying", 1, 1, cause="worker_lost"),
+        moved(now, "leases:M:b", "ready:quarantine", 2e12 + 1.0, event(0, "retrying", 1, 1, cause="worker_lost"),
               queued_at=About(now), duration_ms=About(4_000), crashes=2),
         {"bell:b": ["1"], "lanes": {"quarantine"}},
     )  # fmt: skip

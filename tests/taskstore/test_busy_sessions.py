@@ -56,9 +56,9 @@ async def test_an_interrupted_run_is_asked_to_stop_and_the_new_task_goes_first(r
     first = await runner.take_one("t1")
     async with store.redis.pubsub() as channel:
         await channel.subscribe(store.keys.cancel())
-        assert (await channel.get_message(timeout=5) or {})["type"] == "subscribe"
+        assert (await channel.get_message(timeout=30) or {})["type"] == "subscribe"
         await store.submit(new("t4", on_busy="interrupt"))
-        assert (await channel.get_message(timeout=5) or {})["data"] == "t1"
+        assert (await channel.get_message(timeout=30) or {})["data"] == "t1"
     asked = await store.get("t1")
     assert (asked.status, asked.interrupted_by) == (Status.RUNNING, "t4")
     assert asked.cancel_requested_at is not None

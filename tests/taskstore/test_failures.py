@@ -19,7 +19,7 @@ from taskstore.scripts import code_of
 from taskstore.store import TaskStore
 from tests.conftest import RedisServer, free_port
 
-from .edges import Case, sweep
+from .edges import Case, claim, sweep
 from .state import Contents, State, ZSet, changed
 from .test_edges import CASES
 from .worlds import success
@@ -121,13 +121,16 @@ async def test_a_full_redis_takes_the_whole_verb_or_nothing_of_it(case: Case, fu
     contents = Contents(full.redis, full.keys.prefix)
     now = await contents.clock()
     before = case.before(now)
+    adds = case.verb in {"submit", "claim"} or case.act is claim
     await contents.seed(before)
     await contents.client.config_set("maxmemory", 1)
     try:
         answer: Any = await case.act(full)
     except StorageFull:
+        assert adds, "a verb that ends, keeps or frees what was let in is never refused"
         await contents.check(before)
     else:
+        assert not adds, "nothing new comes in or is started"
         assert answer == case.answer
         await contents.check(changed(before, case.changes(now)))
     await contents.client.config_set("maxmemory", 0)

@@ -181,12 +181,33 @@ async def test_the_last_run_that_max_crashes_allows_is_always_alone(
     ward = Ward(few, contents)
     await ward.crash("bad", "good", times=crashes)
     assert [(await few.get(name)).index for name in ("bad", "good")] == ["ready:quarantine"] * 2
-    for _ in range(crashes, max_crashes):
+    assert await ward.alone("w1") == ["bad"]
+    await few.sweep(dead="w1-q")
+    assert await ward.alone("w1") == ["good"]  # it came later, but took fewer down
+    await ward.settle("good")
+    for _ in range(crashes + 1, max_crashes):
         assert await ward.alone("w1") == ["bad"]
         await few.sweep(dead="w1-q")
-    assert ((await few.get("bad")).error_code, (await few.get("good")).crashes) == ("worker_lost", crashes)
-    assert await ward.alone("w1") == ["good"]
+    assert ((await few.get("bad")).error_code, (await few.get("good")).status) == ("worker_lost", "success")
     assert await few.audit() == []
+
+
+async def test_one_that_takes_each_process_down_lets_the_others_of_its_lane_go_first(
+    store: TaskStore, contents: Contents, settings: Settings
+) -> None:
+    patient = TaskStore(store.redis, settings.model_copy(update={"max_crashes": 8}))
+    ward = Ward(patient, contents)
+    await ward.crash("bad")
+    await ward.alone("w1")
+    await patient.sweep(dead="w1-q")
+    await ward.crash("good", "other")
+    assert await ward.alone("w1") == ["good"]
+    assert await ward.alone("w2") == ["other"]
+    await ward.settle("other")
+    assert await ward.alone("w2") == ["bad"]
+    clock = await contents.client.hget(contents.prefix + "fair", "*")
+    assert float(clock) < 10  # the fair order's is the place that a task was given, not where it stands in the lane
+    assert await patient.audit() == []
 
 
 async def test_with_one_crash_there_is_no_other_run_and_all_that_were_there_end(

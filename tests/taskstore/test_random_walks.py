@@ -11,7 +11,7 @@ import pytest
 
 from core_config import Settings
 from taskstore.claims import Claim, Settlement
-from taskstore.errors import QueueFull, TaskNotFound, WrongStatus
+from taskstore.errors import NeverDue, QueueFull, TaskNotFound, WrongStatus
 from taskstore.records import Kind, NewTask, TaskRecord, WorkerInfo
 from taskstore.states import FINAL, Status
 from taskstore.store import TaskStore
@@ -48,7 +48,7 @@ class Walk:
         )  # fmt: skip
         try:
             submitted = await self.store.submit(task)
-        except QueueFull:
+        except (QueueFull, NeverDue):
             return
         assert (await self.store.submit(task)).task_id == submitted.task_id
         self.records.setdefault(submitted.task_id, await self.reader.get(submitted.task_id))

@@ -17,6 +17,8 @@ from .talk import Runner, new
 from .worlds import SESSION_TTL
 
 SID = session_key(None, "chat")
+NEAR_MS = 20_000
+"""Between a verb and the look at what it left: the machine may be busy."""
 
 
 async def say(runner: Runner, task_id: str, answer: str = "x", *, session: str = "chat", **fields: object) -> None:
@@ -41,6 +43,7 @@ async def test_it_remembers_the_last_turns_and_says_that_there_were_more(
     found = await chat(runner)
     assert [turn.task_id for turn in found.turns] == ["t2", "t3", "t4"]
     assert (found.session.turns, found.truncated) == (5, True)
+    assert await contents.client.llen(f"{contents.prefix}session:alice:{SID}:log") == 3, "nor is there more behind it"
     await runner.store.submit(new("t5"))
     assert [turn.message for turn in (await runner.take_one("t5")).history] == ["ask t2", "ask t3", "ask t4"]
 
@@ -50,7 +53,7 @@ async def test_a_turn_is_what_was_asked_and_the_answer(runner: Runner, contents:
     await say(runner, "t1", "to that")
     (turn,) = (await chat(runner)).turns
     assert (turn.task_id, turn.message, turn.answer) == ("t1", "ask t1", "to that")
-    assert abs(turn.at.timestamp() * 1000 - now) < 5_000
+    assert abs(turn.at.timestamp() * 1000 - now) < NEAR_MS
 
 
 async def test_of_typed_work_it_remembers_the_json(runner: Runner) -> None:
@@ -90,7 +93,7 @@ async def test_each_task_starts_its_time_anew_and_a_live_one_stops_it(runner: Ru
         assert await contents.client.pttl(name) == -1
         assert (await chat(runner)).session.expires_at is None
         await runner.settle(await runner.take_one(kind), kind, error_code="internal")
-        assert await contents.client.pttl(name) == pytest.approx(SESSION_TTL, abs=1500)
+        assert await contents.client.pttl(name) == pytest.approx(SESSION_TTL, abs=NEAR_MS)
         found = (await chat(runner)).session
         assert found.expires_at is not None
         assert (found.expires_at - found.updated_at).total_seconds() * 1000 == SESSION_TTL
@@ -103,7 +106,9 @@ async def test_a_session_waits_for_its_task_of_next_month(runner: Runner, conten
         assert await contents.client.pttl(contents.prefix + key) == -1
     assert (await chat(runner)).session.expires_at is None
     await runner.store.cancel("t2")
-    assert await contents.client.pttl(f"{contents.prefix}session:alice:{SID}") == pytest.approx(SESSION_TTL, abs=1500)
+    assert await contents.client.pttl(f"{contents.prefix}session:alice:{SID}") == pytest.approx(
+        SESSION_TTL, abs=NEAR_MS
+    )
 
 
 async def test_the_sweep_forgets_those_whose_time_is_over_without_a_trace(runner: Runner, contents: Contents) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from core_config import Settings
 from taskstore.claims import Settlement
-from taskstore.errors import IdempotencyConflict, QueueFull
+from taskstore.errors import IdempotencyConflict, NeverDue, QueueFull
 from taskstore.records import Kind, NewTask, session_key
 from taskstore.states import Status
 from taskstore.store import TaskStore
@@ -62,6 +62,18 @@ async def test_a_task_for_later_takes_no_place_today(audited: TaskStore, content
     assert found["scheduled"] == {"t1": now + DAY_MS}
     assert found["live"] == {"t1": inf}
     assert not {"fair", "lanes", "ready:M:b"} & found.keys()
+
+
+@pytest.mark.parametrize("later_ms", [DAY_MS + 60_000, 2 * DAY_MS])
+async def test_a_task_whose_time_comes_after_its_deadline_is_refused_by_redis_s_clock(
+    later_ms: int, audited: TaskStore, contents: Contents
+) -> None:
+    now = await contents.clock()
+    before = await contents.snapshot()
+    with pytest.raises(NeverDue):
+        await audited.submit(new("t1", run_at_ms=now + later_ms, deadline_ms=DAY_MS, idempotency_key="key"))
+    await contents.check(before)
+    assert (await audited.submit(new("t1", run_at_ms=now + DAY_MS - 60_000, deadline_ms=DAY_MS))).created
 
 
 async def test_a_full_queue_writes_nothing(contents: Contents, settings: Settings) -> None:

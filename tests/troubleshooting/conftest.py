@@ -1,12 +1,17 @@
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from core_config import ROOT
 from longhaul_testing import longhaul_settings, longhaul_simulator, run_agent, run_agents, simulator
 from longhaul_testing.ports import free_port
 from operations import commandline
 from tests.gateway.conftest import ending, start_gateway, worker
+from tests.stumbles.redis_process import StumblingRedis
 
 __all__ = [
     "ending",
@@ -36,3 +41,33 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         return said.out + said.err
 
     return run
+
+
+@pytest.fixture
+def by_hand() -> Command:
+    """Runs `python -m PROCESS`, which must end by itself as a mistaken configuration does; returns what it says."""
+
+    def run(process: str, *arguments: str, **environment: str) -> str:
+        ended = subprocess.run(
+            [sys.executable, "-m", process, *arguments],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "GATEWAY_PORT": str(free_port()), **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert ended.returncode == 2, ended.stderr
+        return ended.stdout + ended.stderr
+
+    return run
+
+
+@pytest.fixture
+def stumbling_redis(tmp_path: Path) -> Iterator[StumblingRedis]:
+    """A Redis of the test's own."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    server = StumblingRedis(folder)
+    server.start()
+    yield server
+    server.stop()

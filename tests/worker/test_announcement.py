@@ -76,7 +76,7 @@ async def test_a_redis_that_is_away_hears_it_when_it_is_back(tmp_path):
     outage = Outage()
 
     async def away() -> bool:
-        return outage._since is not None
+        return bool(outage._since)
 
     async with connect(settings.redis_address) as client:
         store = TaskStore(client, settings)
