@@ -25,7 +25,8 @@ class Address:
         api_key = (api_key or environment.get(KEY_VARIABLE) or "").strip() or None
         try:
             parts = httpx.URL(url)
-            is_address = parts.scheme in {"http", "https"} and bool(parts.host)
+            port_is_one = parts.port is None or 0 < parts.port < 65_536
+            is_address = parts.scheme in {"http", "https"} and bool(parts.host) and port_is_one and " " not in url
         except httpx.InvalidURL:
             is_address = False
         if not is_address:

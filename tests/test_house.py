@@ -7,7 +7,17 @@ import tomllib
 import longhaul_testing
 from core_config import ROOT, VERSION
 
-OURS = {"agent", "gateway", "loadtest", "longhaul_client", "longhaul_testing", "monitoring", "operations", "taskstore", "worker"}
+OURS = {
+    "agent",
+    "gateway",
+    "loadtest",
+    "longhaul_client",
+    "longhaul_testing",
+    "monitoring",
+    "operations",
+    "taskstore",
+    "worker",
+}
 
 
 def imported(path):
