@@ -69,6 +69,7 @@ def add(app: FastAPI) -> None:
         "/chat/stream",
         chat_stream,
         methods=["POST"],
+        status_code=200,
         response_class=EventStream,
         responses={
             200: {"description": DESCRIPTION, "content": {MEDIA_TYPE: {"schema": EVENT_SCHEMA}}},
