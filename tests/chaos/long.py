@@ -10,8 +10,8 @@ from core_config import ROOT
 
 RUNS: Final = [("plain", 10_000, seed) for seed in range(1, 6)] + [("real", 1_000, seed) for seed in range(1, 6)]
 SIZE: Final = {"workers": 6, "slots": 15}
-"""A worker that is killed every nine seconds charges fifteen tasks and not thirty: fewer of them get to quarantine, which
-runs two at a time, in processes that take seconds to start.
+"""Each worker that is killed charges fifteen tasks, not thirty: fewer get to quarantine, which runs two at a time, in
+processes that take seconds to start.
 """
 
 
