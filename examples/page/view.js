@@ -61,7 +61,8 @@ export class TaskView {
     const words = cause === "cancel_requested" ? "stopping…" : (phase ?? status);
     this.#status(status, words);
     if (attempt) at("attempt").textContent = attempt;
-    if (cause && cause !== "cancel_requested") this.#note(`${words}: ${(code ?? cause).replaceAll("_", " ")}`);
+    const why = (code ?? cause)?.replaceAll("_", " ");
+    if (why && why !== words && cause !== "cancel_requested") this.#note(`${words}: ${why}`);
   }
 
   #note(words) {
