@@ -12,7 +12,7 @@ from gateway.reading import view_of
 from gateway.running import caller_of, gateway_of
 from gateway.schemas import WaitQuery
 from gateway.task_view import TaskView
-from gateway.waiting import demand_id, look_or_wait
+from gateway.waiting import ClientGoneError, NobodyThere, demand_id, look_or_wait
 
 POLL_AGAIN_S = "1"
 
@@ -21,7 +21,10 @@ async def read_task(request: Request, task_id: str, query: Annotated[WaitQuery, 
     """The task as it stands. With `wait` the answer comes when it is final, or after that many seconds."""
     gateway = gateway_of(request)
     caller = caller_of(request).may_touch
-    task = await look_or_wait(gateway, demand_id(task_id), caller, query.wait)
+    try:
+        task = await look_or_wait(gateway, demand_id(task_id), caller, query.wait, request)
+    except ClientGoneError:
+        return NobodyThere()
     view = await view_of(gateway, task, caller)
     return answer(view, headers={} if view.completed_at else {"Retry-After": POLL_AGAIN_S})
 
