@@ -141,7 +141,7 @@ class EventStream(Response):
         record = await self._gateway.store.get(self._task_id, ANY_CALLER)
         if not record.is_final:
             return None
-        view = await view_of(self._gateway, record, ANY_CALLER)
+        view, _ = await view_of(self._gateway, record, ANY_CALLER)
         page = await self._gateway.follower.reader.after(self._task_id, after)
         if page.events:  # an operator's replay came in between
             return None

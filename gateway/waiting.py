@@ -4,6 +4,7 @@ as soon as the client has gone.
 
 import asyncio
 import re
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,6 +16,7 @@ from taskstore.records import TaskRecord
 from .running import Gateway
 
 AGAIN_AFTER_S = 0.25
+CANCEL_AGAIN_AFTER_S = 0.1
 
 _TASK_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -40,7 +42,7 @@ def demand_id(text: str) -> str:
 async def look_or_wait(gateway: Gateway, task_id: str, caller: str, seconds: float, request: Request) -> TaskRecord:
     """The record when it is final, else as `wait_for` answers. Raises at once when the first look fails."""
     record = await gateway.store.get(task_id, caller)
-    if record.is_final or seconds <= 0:
+    if record.is_final:
         return record
     return await wait_for(gateway, task_id, caller, seconds, request)
 
@@ -61,15 +63,25 @@ async def wait_for(gateway: Gateway, task_id: str, caller: str, seconds: float, 
             raise ClientGoneError
         return await gateway.store.get(task_id, caller)
     finally:
-        for one in (follow, stop, leave):
-            one.cancel()
-        await asyncio.gather(follow, stop, leave, return_exceptions=True)
+        await _end(follow, stop, leave)
 
 
 async def left(receive: Receive) -> None:
     """Returns when the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _end(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancels them until they have ended: a cancel that reaches redis-py while it connects can be lost in it."""
+    going: set[asyncio.Task[Any]] = set(tasks)
+    while going:
+        for one in going:
+            one.cancel()
+        _, going = await asyncio.wait(going, timeout=CANCEL_AGAIN_AFTER_S)
+    for one in tasks:
+        if not one.cancelled():
+            one.exception()  # of one that nobody asks for any more: looked at, so that it is not logged
 
 
 async def _follow(gateway: Gateway, task_id: str, caller: str, seconds: float) -> TaskRecord:

@@ -8,25 +8,28 @@ from starlette.responses import Response
 
 from gateway.answers import answer
 from gateway.openapi import problems
-from gateway.reading import view_of
+from gateway.reading import look, view_of
 from gateway.running import caller_of, gateway_of
 from gateway.schemas import WaitQuery
 from gateway.task_view import TaskView
 from gateway.waiting import ClientGoneError, NobodyThere, demand_id, look_or_wait
 
-POLL_AGAIN_S = "1"
-
 
 async def read_task(request: Request, task_id: str, query: Annotated[WaitQuery, Query()]) -> Response:
-    """The task as it stands. With `wait` the answer comes when it is final, or after that many seconds."""
+    """The task as it stands. With `wait` the answer comes when it is final, or after that many seconds. Until it is
+    final, `Retry-After` says in how many seconds to ask again. docs/polling.md explains.
+    """
     gateway = gateway_of(request)
     caller = caller_of(request).may_touch
     try:
-        task = await look_or_wait(gateway, demand_id(task_id), caller, query.wait, request)
+        if query.wait > 0:
+            task = await look_or_wait(gateway, demand_id(task_id), caller, query.wait, request)
+            view, poll_after_s = await view_of(gateway, task, caller)
+        else:
+            view, poll_after_s = await look(gateway, demand_id(task_id), caller)
     except ClientGoneError:
         return NobodyThere()
-    view = await view_of(gateway, task, caller)
-    return answer(view, headers={} if view.completed_at else {"Retry-After": POLL_AGAIN_S})
+    return answer(view, headers={} if poll_after_s is None else {"Retry-After": str(poll_after_s)})
 
 
 def add(app: FastAPI) -> None:
