@@ -8,11 +8,17 @@ from starlette.responses import Response
 
 from gateway.answers import answer
 from gateway.openapi import problems
-from gateway.reading import look, view_of
+from gateway.reading import POLL_AFTER_S, look, view_of
 from gateway.running import caller_of, gateway_of
 from gateway.schemas import WaitQuery
 from gateway.task_view import TaskView
 from gateway.waiting import ClientGoneError, NobodyThere, demand_id, look_or_wait
+
+_LEAST, _MOST = POLL_AFTER_S
+RETRY_AFTER = {
+    "description": f"Seconds after which to ask again, {_LEAST} to {_MOST}; not of a final task.",
+    "schema": {"type": "integer", "minimum": _LEAST, "maximum": _MOST},
+}
 
 
 async def read_task(request: Request, task_id: str, query: Annotated[WaitQuery, Query()]) -> Response:
@@ -38,6 +44,9 @@ def add(app: FastAPI) -> None:
         read_task,
         methods=["GET"],
         response_model=TaskView,
-        responses=problems("unauthorized", "forbidden_host", "task_not_found", "invalid_request", "store_unavailable"),
+        responses={
+            200: {"headers": {"Retry-After": RETRY_AFTER}},
+            **problems("unauthorized", "forbidden_host", "task_not_found", "invalid_request", "store_unavailable"),
+        },
         tags=["tasks"],
     )
