@@ -22,6 +22,7 @@ from taskstore.store import ANY_CALLER
 from .event_frames import RESULT_SUFFIX, comment, dropped, frame, frame_of, gap
 from .reading import view_of
 from .running import Gateway
+from .waiting import left
 
 MEDIA_TYPE = "text/event-stream"
 HEADERS = {"X-Accel-Buffering": "no"}
@@ -71,7 +72,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         async with self._gateway.follower.follow(self._task_id, self._after) as watch:
-            leaving = asyncio.create_task(_left(receive))
+            leaving = asyncio.create_task(left(receive))
             leaving.add_done_callback(lambda _: watch.wake())
             try:
                 await send(start)
@@ -140,16 +141,11 @@ class EventStream(Response):
         record = await self._gateway.store.get(self._task_id, ANY_CALLER)
         if not record.is_final:
             return None
-        view = await view_of(self._gateway, record, ANY_CALLER)
+        view, _ = await view_of(self._gateway, record, ANY_CALLER)
         page = await self._gateway.follower.reader.after(self._task_id, after)
         if page.events:  # an operator's replay came in between
             return None
         return frame("result", view, f"{after}{RESULT_SUFFIX}")
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _sent(send: Send, text: bytes) -> bool:

@@ -76,18 +76,24 @@ class TaskView(BaseModel):
     priority: int
     attempt: int = Field(description="From 1; 0 before the first.")
     queue_position: int | None = Field(description="Tasks of its lane that come first; null unless it is ready to run.")
+    eta_s: float | None = Field(
+        description="Seconds until it is expected to be final, from how long such tasks took; null when too little is "
+        "known. See docs/polling.md."
+    )
     session_id: str | None
     user_id: str | None
     metadata: dict[str, Any]
     input: dict[str, Any] | None = Field(description="As it was given; null when there was a `message`.")
     output_schema: dict[str, Any] | None
-    partial: str | None = Field(description="What a task that did not succeed had so far.")
+    partial: str | None = Field(description="What it has said so far, or had said when it ended without success.")
     simulated: bool = Field(description="The answer is made up by the simulator.")
     steps: list[StepView] = Field(description="Model and tool calls of all attempts so far.")
     steps_dropped: int = Field(description="Beginnings and ends of calls that are not kept, for being too many.")
 
     @classmethod
-    def of(cls, task: TaskRecord, steps: Sequence[Step] = (), *, simulated: bool) -> "TaskView":
+    def of(
+        cls, task: TaskRecord, steps: Sequence[Step] = (), *, eta_ms: float | None = None, simulated: bool
+    ) -> "TaskView":
         retrying = task.status is Status.RETRYING
         return cls(
             task_id=task.task_id,
@@ -113,6 +119,7 @@ class TaskView(BaseModel):
             priority=task.priority,
             attempt=task.attempt,
             queue_position=task.queue_position,
+            eta_s=None if eta_ms is None else round(eta_ms / 1000, 1),
             session_id=task.session_id,
             user_id=task.user_id,
             metadata=dict(task.metadata),

@@ -149,6 +149,12 @@ class Keys:
         """Hash: agent's name -> JSON `{problem, worker, at}`, the last started worker's word. 1 hour, as `worker`."""
         return f"{self.prefix}agents"
 
+    def pace(self, model: str, agent: str) -> str:
+        """List of how long the last 50 runs of the model and agent that succeeded took, ms, newest first: what
+        estimates go by. A day after the last.
+        """
+        return f"{self.prefix}pace:{model}:{agent}"
+
     def swept(self) -> str:
         """Hash: `at` (ms) of the last sweep, which finds gaps and clock jumps; `cursor` of the orphan scan."""
         return f"{self.prefix}swept"

@@ -5,6 +5,7 @@ StoreUnavailable when Redis does not answer, and then nothing is known of the wr
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -27,6 +28,7 @@ from .errors import (
     TaskNotFound,
     WrongStatus,
 )
+from .estimate import Look, outlook_of
 from .events import TaskHistory, event_of, held_of, moment
 from .keys import Keys
 from .listing import MOST_LOOKED_AT, Cursor, TaskFilter, TaskPage, bound_ms, page_of
@@ -138,7 +140,7 @@ class TaskStore:
 
     async def history(self, task_id: str, caller: str = ANY_CALLER) -> TaskHistory:
         """The record and all that happened to it, as of one moment. Raises TaskNotFound as `get` does."""
-        answer = await self._scripts.run("read", task_id, caller, "1")
+        answer = await self._scripts.run("read", task_id, caller, "stream")
         if answer == "not_found":
             raise TaskNotFound
         position, flat, now, held, entries = answer
@@ -147,6 +149,19 @@ class TaskStore:
             events=[event_of(entry_id, fields) for entry_id, fields in entries],
             now=moment(now),
             held=held_of(held),
+        )
+
+    async def look(self, task_id: str, caller: str = ANY_CALLER) -> Look:
+        """The record with its steps and what an estimate of its end goes by. Raises TaskNotFound as `get` does."""
+        answer = await self._scripts.run("read", task_id, caller, "progress")
+        if answer == "not_found":
+            raise TaskNotFound
+        position, flat, entries, words, facts = answer
+        record = record_of(task_id, position, flat)
+        return Look(
+            record=replace(record, partial=words) if words else record,
+            events=[event_of(entry_id, fields) for entry_id, fields in entries],
+            outlook=outlook_of(facts),
         )
 
     async def list_tasks(

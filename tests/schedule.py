@@ -20,6 +20,7 @@ LONGEST_FIRST = (
     "tests/chaos/",
     "tests/edges/test_openapi_document.py",
     "tests/system/",
+    "tests/page/",
     "tests/mutations/",
     "tests/edges/",
     "tests/operations/",

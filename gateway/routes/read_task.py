@@ -8,22 +8,34 @@ from starlette.responses import Response
 
 from gateway.answers import answer
 from gateway.openapi import problems
-from gateway.reading import view_of
+from gateway.reading import POLL_AFTER_S, look, view_of
 from gateway.running import caller_of, gateway_of
 from gateway.schemas import WaitQuery
 from gateway.task_view import TaskView
-from gateway.waiting import demand_id, look_or_wait
+from gateway.waiting import ClientGoneError, NobodyThere, demand_id, look_or_wait
 
-POLL_AGAIN_S = "1"
+_LEAST, _MOST = POLL_AFTER_S
+RETRY_AFTER = {
+    "description": f"Seconds after which to ask again, {_LEAST} to {_MOST}; not of a final task.",
+    "schema": {"type": "integer", "minimum": _LEAST, "maximum": _MOST},
+}
 
 
 async def read_task(request: Request, task_id: str, query: Annotated[WaitQuery, Query()]) -> Response:
-    """The task as it stands. With `wait` the answer comes when it is final, or after that many seconds."""
+    """The task as it stands. With `wait` the answer comes when it is final, or after that many seconds. Until it is
+    final, `Retry-After` says in how many seconds to ask again. docs/polling.md explains.
+    """
     gateway = gateway_of(request)
     caller = caller_of(request).may_touch
-    task = await look_or_wait(gateway, demand_id(task_id), caller, query.wait)
-    view = await view_of(gateway, task, caller)
-    return answer(view, headers={} if view.completed_at else {"Retry-After": POLL_AGAIN_S})
+    try:
+        if query.wait > 0:
+            task = await look_or_wait(gateway, demand_id(task_id), caller, query.wait, request)
+            view, poll_after_s = await view_of(gateway, task, caller)
+        else:
+            view, poll_after_s = await look(gateway, demand_id(task_id), caller)
+    except ClientGoneError:
+        return NobodyThere()
+    return answer(view, headers={} if poll_after_s is None else {"Retry-After": str(poll_after_s)})
 
 
 def add(app: FastAPI) -> None:
@@ -32,6 +44,9 @@ def add(app: FastAPI) -> None:
         read_task,
         methods=["GET"],
         response_model=TaskView,
-        responses=problems("unauthorized", "forbidden_host", "task_not_found", "invalid_request", "store_unavailable"),
+        responses={
+            200: {"headers": {"Retry-After": RETRY_AFTER}},
+            **problems("unauthorized", "forbidden_host", "task_not_found", "invalid_request", "store_unavailable"),
+        },
         tags=["tasks"],
     )

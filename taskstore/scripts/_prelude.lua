@@ -8,6 +8,9 @@ local policy = cjson.decode(ARGV[1])
 local clock_parts = call('TIME')
 local now = clock_parts[1] * 1000 + math.floor(clock_parts[2] / 1000)
 
+-- Workers that were seen since then count as alive.
+local alive_since = now - math.max(10000, 2 * policy.lease)
+
 local function whole(number) return string.format('%.0f', number) end
 
 -- A full Redis (maxmemory, noeviction) refuses a script at its first write, if that may take memory, and never later: no

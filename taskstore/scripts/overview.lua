@@ -13,8 +13,7 @@ local scheduled, waiting = call('ZCARD', P .. 'scheduled'), call('ZCARD', P .. '
 local blocked = call('ZCARD', P .. 'live') - ready - running - scheduled - waiting
 
 local workers = {}
-local SEEN_MS = math.max(10000, 2 * policy.lease)
-for _, wid in ipairs(call('ZRANGEBYSCORE', P .. 'workers', whole(now - SEEN_MS), '+inf')) do
+for _, wid in ipairs(call('ZRANGEBYSCORE', P .. 'workers', whole(alive_since), '+inf')) do
   local about = call('HMGET', P .. 'worker:' .. wid, 'host', 'pid', 'version', 'slots', 'quarantine')
   local seen = tonumber(call('ZSCORE', P .. 'workers', wid))
   workers[#workers + 1] = { wid, whole(now - seen), about[1] or '', about[2] or '0', about[3] or '', about[4] or '0',

@@ -64,6 +64,16 @@ local function others_can(r, data)
   return word.problem == '' and word.worker ~= r.worker and now - seen < 2 * policy.lease
 end
 
+-- How long runs take, for those who ask when theirs will be done. Only of runs that succeeded: what failed took as long as
+-- its fault. As many keys as the registry has models and the agents file agents.
+local PACE_RUNS, PACE_MS = 50, 86400000
+local function note_pace(r, ms)
+  local pace = P .. 'pace:' .. r.model .. ':' .. r.agent
+  call('LPUSH', pace, whole(ms))
+  call('LTRIM', pace, 0, PACE_RUNS - 1)
+  call('PEXPIRE', pace, PACE_MS)
+end
+
 local STOPPED_BY_CANCEL = { retry = true, release = true, suspend = true }
 
 also_when_full()
@@ -89,6 +99,7 @@ while i <= #ARGV do
     elseif kind == 'success' then
       gates.answered(data.answered_by or gates.leased(at) or r.model)
     end
+    if kind == 'success' then note_pace(r, r.duration_ms) end
     if r.cancel_at ~= '' and STOPPED_BY_CANCEL[kind] then kind = 'cancelled' end
     VERBS[kind](id, r, data)
     ring_for_slot(r, at)

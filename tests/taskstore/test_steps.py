@@ -11,7 +11,7 @@ from taskstore.records import NewTask, TokenUsage
 from taskstore.steps import StepBatch, StepNote, steps_of
 from taskstore.store import TaskStore
 
-from .edges import ended, settled
+from .edges_worker import succeeded
 from .state import About, Contents, State, Stream, changed
 from .worlds import WORLDS, running, with_task
 
@@ -106,7 +106,7 @@ async def test_an_outcome_takes_steps_along_in_front_of_it(audited: TaskStore, c
     settlement = Settlement(task_id="t1", fence=1, kind="success", result="42", steps=steps)
     for _ in range(2):
         assert await audited.settle([settlement]) == ["ok"]
-    end = settled(now, ended(now, "leases:M:b", "success", 1, result="42"))
+    end = succeeded(now, result="42")
     end["task:t1"] |= two_noted(now)["task:t1"]
     end["events:t1"] = Stream([*two_noted(now)["events:t1"], *end["events:t1"]])
     await contents.check(changed(before, end))

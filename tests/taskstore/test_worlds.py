@@ -88,6 +88,8 @@ def shape(state: State) -> State:
             shaped[name] = [{field: value for field, value in entry.items() if field != "at"} for entry in kept]
         elif name.startswith(("live", "gone", "dead", "caller:", "sessions:", "scheduled", "leases:", "waiting")):
             shaped[name] = set(content)
+        elif name.startswith("pace:"):
+            shaped[name] = len(content)
         elif name not in known:
             shaped[name] = content
     return shaped

@@ -16,6 +16,7 @@ LEASE = 5_000
 RETENTION = 3_600_000
 DEAD = 604_800_000
 SESSION_TTL = 604_800_000
+PACE = 86_400_000
 NET = 60_000
 """How much longer than the sweep's time to forget the keys' own time to live is, ms."""
 
@@ -139,7 +140,10 @@ def _final(now: int, status: str, cause: str, **task: Any) -> State:
 
 
 def success(now: int) -> State:
-    return _final(now, "success", "", result="42")
+    state = _final(now, "success", "", result="42")
+    state["pace:M:default"] = ["3000"]
+    state["ttl"]["pace:M:default"] = PACE - 1_000
+    return state
 
 
 def failed(now: int) -> State:
