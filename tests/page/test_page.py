@@ -3,6 +3,7 @@ so each test knows where in the middle it is.
 """
 
 import itertools
+import json
 import time
 import uuid
 
@@ -160,15 +161,16 @@ def test_cancel_stops_it(page: Page, site: Site):
 
 def test_markup_in_what_a_model_says_stays_text(page: Page, site: Site):
     connect(page, site)
-    planted = "<img src=x onerror=window.broken=1><script>window.broken=1</script><b id=planted>6*7</b>"
-    # the simulator's answer quotes what the tool was asked, and a failed task's error what the model sent
-    ask(page, f"What did I say? {planted}")
-    ended(page, "success")
-    ask(page, f"search for {planted}")
-    page.until("document.querySelectorAll('#steps li').length > 0")
-    page.until("['success', 'failed'].includes(document.getElementById('status').className)")
-    assert planted in page.text("steps"), "the tool's arguments"
-    assert page.run("document.querySelectorAll('#planted, main img, main script').length") == 0
+    planted = "<img src=x onerror=window.broken=1><script>window.broken=1</script><b id=planted>bold</b>"
+    word = uuid.uuid4().hex
+    site.script(
+        {"match": word, "calls": [{"name": "calculator", "arguments": {"expression": planted}}]},
+        {"match": word, "text": planted},
+    )
+    ask(page, f"{planted} {word}")
+    assert ended(page, "success") == planted
+    assert json.dumps(planted) in page.text("steps"), "the tool's arguments"
+    assert page.run("document.querySelectorAll('#planted, img, main script').length") == 0
     assert page.run("window.broken === undefined")
 
 
