@@ -148,6 +148,30 @@ def test_it_goes_on_when_the_gateway_is_killed_and_comes_back(page: Page, site: 
     assert len(page.run("[...document.querySelectorAll('#steps li')]")) == 1
 
 
+def test_it_goes_on_when_the_browser_has_given_up(page: Page, site: Site):
+    """An EventSource does so at any answer but 200, as when its token has expired: here at a real 401."""
+    connect(page, site)
+    page.run(
+        "window.urls = []; const Real = EventSource;"
+        "window.EventSource = class extends Real {"
+        "  constructor(url) {"
+        "    super(urls.length === 1 ? url.replace(/watch_token=[^&]*/, 'watch_token=expired') : url);"
+        "    urls.push(url); window.source = this; } }; 1"
+    )
+    task_id, word, begun = held(page, site)
+    page.until("document.getElementById('link').textContent === 'live'")
+    note_changes(page)
+    page.run("source.close(); source.dispatchEvent(new Event('error')); 1")
+    page.until("urls.length === 3 && shown.link.at(-1) === 'live'")
+    assert "from" not in page.run("urls[0]")
+    assert all("&from=" in url for url in page.run("urls.slice(1)"))
+    release(site, word)
+    answer = ended(page, "success")
+    assert answer == site.system.final(task_id)["result"]
+    assert answer.startswith(begun)
+    grew_to(page, answer)
+
+
 def test_cancel_stops_it(page: Page, site: Site):
     connect(page, site)
     task_id, word, begun = held(page, site)
