@@ -47,10 +47,20 @@ class Site:
 
     def release(self, word: str) -> int:
         """Lets the model go on where it was told to hold; answers how many streams were waiting."""
+        return int(str(self._simulator("/release", {"match": word})["released"]))
+
+    def script(self, *answers: dict[str, object]) -> None:
+        """What the model says next, word for word."""
+        self._simulator("/script", {"answers": answers})
+
+    def _simulator(self, path: str, body: dict[str, object]) -> dict[str, object]:
         state = runstate.read(self.system.folder / "var")
         assert state
-        url = f"http://127.0.0.1:{state.simulator_port}/release"
-        return int(httpx.post(url, json={"match": word}, trust_env=False, timeout=60).json()["released"])
+        url = f"http://127.0.0.1:{state.simulator_port}{path}"
+        answer = httpx.post(url, json=body, trust_env=False, timeout=60)
+        assert answer.is_success, answer.text
+        read: dict[str, object] = answer.json()
+        return read
 
     def tasks(self) -> list[str]:
         """The ids of the newest hundred tasks."""

@@ -3,6 +3,7 @@ so each test knows where in the middle it is.
 """
 
 import itertools
+import json
 import time
 import uuid
 
@@ -147,6 +148,30 @@ def test_it_goes_on_when_the_gateway_is_killed_and_comes_back(page: Page, site: 
     assert len(page.run("[...document.querySelectorAll('#steps li')]")) == 1
 
 
+def test_it_goes_on_when_the_browser_has_given_up(page: Page, site: Site):
+    """An EventSource does so at any answer but 200, as when its token has expired: here at a real 401."""
+    connect(page, site)
+    page.run(
+        "window.urls = []; const Real = EventSource;"
+        "window.EventSource = class extends Real {"
+        "  constructor(url) {"
+        "    super(urls.length === 1 ? url.replace(/watch_token=[^&]*/, 'watch_token=expired') : url);"
+        "    urls.push(url); window.source = this; } }; 1"
+    )
+    task_id, word, begun = held(page, site)
+    page.until("document.getElementById('link').textContent === 'live'")
+    note_changes(page)
+    page.run("source.close(); source.dispatchEvent(new Event('error')); 1")
+    page.until("urls.length === 3 && shown.link.at(-1) === 'live'")
+    assert "from" not in page.run("urls[0]")
+    assert all("&from=" in url for url in page.run("urls.slice(1)"))
+    release(site, word)
+    answer = ended(page, "success")
+    assert answer == site.system.final(task_id)["result"]
+    assert answer.startswith(begun)
+    grew_to(page, answer)
+
+
 def test_cancel_stops_it(page: Page, site: Site):
     connect(page, site)
     task_id, word, begun = held(page, site)
@@ -160,15 +185,16 @@ def test_cancel_stops_it(page: Page, site: Site):
 
 def test_markup_in_what_a_model_says_stays_text(page: Page, site: Site):
     connect(page, site)
-    planted = "<img src=x onerror=window.broken=1><script>window.broken=1</script><b id=planted>6*7</b>"
-    # the simulator's answer quotes what the tool was asked, and a failed task's error what the model sent
-    ask(page, f"What did I say? {planted}")
-    ended(page, "success")
-    ask(page, f"search for {planted}")
-    page.until("document.querySelectorAll('#steps li').length > 0")
-    page.until("['success', 'failed'].includes(document.getElementById('status').className)")
-    assert planted in page.text("steps"), "the tool's arguments"
-    assert page.run("document.querySelectorAll('#planted, main img, main script').length") == 0
+    planted = "<img src=x onerror=window.broken=1><script>window.broken=1</script><b id=planted>bold</b>"
+    word = uuid.uuid4().hex
+    site.script(
+        {"match": word, "calls": [{"name": "calculator", "arguments": {"expression": planted}}]},
+        {"match": word, "text": planted},
+    )
+    ask(page, f"{planted} {word}")
+    assert ended(page, "success") == planted
+    assert json.dumps(planted) in page.text("steps"), "the tool's arguments"
+    assert page.run("document.querySelectorAll('#planted, img, main script').length") == 0
     assert page.run("window.broken === undefined")
 
 
