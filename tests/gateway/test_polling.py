@@ -149,7 +149,7 @@ async def test_a_poll_is_one_round_trip(
         with redis.Redis.from_url(settings.redis_address, **options) as server, server.monitor() as monitor:
             httpx.get(url, trust_env=False)
             server.echo("the end")
-            seen = []
+            seen: list[str] = []
             for command in monitor.listen():
                 if command["command"].startswith("ECHO"):
                     return seen
