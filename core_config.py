@@ -58,6 +58,11 @@ class Settings(BaseSettings):
         "Unset, only loopback is served and the one caller is `local`.",
     )
     api_keys_file: Path | None = Field(None, description="File with one such entry a line, read again when it changes.")
+    cors_origins: str | None = Field(
+        None,
+        description="Web pages of other origins that may call from a browser, each exactly: "
+        "`https://app.example.com,…`; not `*`. Unset: none.",
+    )
     stream_keepalive_seconds: float = Field(
         15, gt=0, description="After how long a silent event stream says that it is still there."
     )

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.middleware.cors import CORSMiddleware
 
 from agents_config import AgentConfig, load_agents
 from core_config import VERSION, ConfigurationError, Settings
@@ -17,6 +18,7 @@ from taskstore.watch import Watcher
 
 from .auth import KeyRing
 from .body import JsonRoute
+from .cors import options_of
 from .edge import Edge
 from .guard import Guard
 from .models import Models, models_of
@@ -51,7 +53,9 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_exception_handler(kind, answer_problem)
     app.add_exception_handler(RequestValidationError, answer_invalid)
     app.add_middleware(Guard, keys=keys)
-    app.add_middleware(Edge, routes=app.routes, page=app.docs_url)  # added last, so outermost
+    app.add_middleware(Edge, routes=app.routes, page=app.docs_url)
+    if cors := options_of(settings):
+        app.add_middleware(CORSMiddleware, **cors)  # added last, so outermost
     return app
 
 

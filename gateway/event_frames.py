@@ -1,7 +1,7 @@
 """What a stream of a task's events says, as server-sent events (docs/events.md)."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -82,6 +82,17 @@ DATA: Mapping[str, type[BaseModel]] = {
     "dropped": DroppedData,
 }
 """By the event's name. There is also `result`, whose data is a TaskView."""
+
+EVENT_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "What `Last-Event-ID` takes; a `gap` and a `dropped` have none."},
+        "event": {"type": "string", "enum": [*DATA, "result"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+"""Of each event of a stream, as the API document has it."""
 
 
 def frame(name: str, data: BaseModel, event_id: str | None = None) -> bytes:

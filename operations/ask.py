@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from longhaul_client import Client, ResultEvent, StatusEvent, StepEvent, Task, TaskFields
+from longhaul_client.task import FINAL
 from operations import terminal
-from operations.client import Gateway
+from operations.client import demand_running, gateway
 from operations.errors import CommandError
-
-FINAL = ("success", "failed", "cancelled")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,40 +31,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    body = {
-        "message": arguments.message,
+    fields: TaskFields = {
         "input": _json("--input", arguments.input),
         "output_schema": _json("--schema", arguments.schema),
         "agent": arguments.agent,
         "model": arguments.model,
         "session_id": arguments.session,
     }
-    with Gateway(arguments.url, arguments.key) as gateway:
-        task_id = gateway.json("POST", "/task", {key: value for key, value in body.items() if value is not None})[
-            "task_id"
-        ]
+    demand_running(arguments.url, arguments.key)
+    with gateway(arguments.url, arguments.key) as client:
+        task_id = client.submit(arguments.message, **fields).task_id
         print(f"task {task_id}", file=sys.stderr, flush=True)
-        task = follow(gateway, task_id)
+        task = follow(client, task_id)
     print(_account(task), file=sys.stderr)
-    if task["status"] == "success":
-        print(task["result"])
+    if task.status == "success":
+        print(task.result)
         return 0
-    raise CommandError(f"the task is {task['status']} ({task.get('error_code')}): {task.get('error')}")
+    raise CommandError(f"the task is {task.status} ({task.error_code}): {task.error}")
 
 
-def follow(gateway: Gateway, task_id: str) -> dict[str, Any]:
-    """The task when it is final, however long that takes; says on stderr when its status changes."""
-    told = ""
-    while True:
-        task = gateway.json("GET", f"/task/{task_id}?wait=20")
-        if task["status"] in FINAL:
-            return task
-        said = str(task.get("phase") or task["status"])
-        if task.get("queue_position") is not None:
-            said += f", {task['queue_position']} before it"
-        if said != told:
-            told = said
-            print(f"  {said} ...", file=sys.stderr, flush=True)
+def follow(client: Client, task_id: str) -> Task:
+    """The task when it is final, however long that takes; says on stderr what happens to it meanwhile."""
+    if before := client.get(task_id).queue_position:
+        print(f"  pending, {before} before it ...", file=sys.stderr, flush=True)
+    with client.stream(task_id) as events:
+        for event in events:
+            match event:
+                case ResultEvent():
+                    return event.task
+                case StatusEvent() if event.status not in FINAL:
+                    print(f"  {event.phase or event.status} ...", file=sys.stderr, flush=True)
+                case StepEvent(phase="start"):
+                    print(f"  {event.kind} {terminal.plain(event.name, 60)} ...", file=sys.stderr, flush=True)
+    return client.wait(task_id)
 
 
 def _json(option: str, given: str | None) -> Any:
@@ -78,12 +77,12 @@ def _json(option: str, given: str | None) -> Any:
         raise CommandError(f"{option} is no JSON ({error}). Write {option} '{{...}}' or {option} @FILE.") from None
 
 
-def _account(task: dict[str, Any]) -> str:
-    usage = task.get("token_usage") or {}
+def _account(task: Task) -> str:
+    usage = task.token_usage or {}
     parts = [
-        f"{task.get('model')}{' (SIMULATED: made up, no language model ran)' if task.get('simulated') else ''}",
+        f"{task.model}{' (SIMULATED: made up, no language model ran)' if task.simulated else ''}",
         f"{usage['total_tokens']} tokens" if "total_tokens" in usage else "tokens unknown",
-        f"{task['duration_ms'] / 1000:.2f} s" if task.get("duration_ms") is not None else "no run",
-        f"cost {terminal.dollars(task.get('cost_usd'))}",
+        f"{task.duration_ms / 1000:.2f} s" if task.duration_ms is not None else "no run",
+        f"cost {terminal.dollars(task.cost_usd)}",
     ]
     return "  " + ", ".join(parts)

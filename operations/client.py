@@ -1,61 +1,46 @@
-"""The gateway over HTTP, as a client of ours sees it."""
+"""The gateway as the operator's commands call it: `longhaul_client`, and its errors as what to do about them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
-from urllib.parse import urlsplit
 
-import httpx
-
-from core_config import is_loopback
+from longhaul_client import Client, LonghaulError, UnreachableError
 from operations import configuration
 from operations.errors import CommandError
 
-_SECONDS = 40.0  # beyond the longest ?wait=
+RETRY_S = 30.0
+"""For a gateway that restarts."""
 
 
-class Gateway:
-    """A connection to one gateway. Every failure is a CommandError that says what to do."""
-
-    def __init__(self, url: str | None, key: str | None) -> None:
-        self.url = (url or configuration.gateway_url(configuration.load())).rstrip("/")
-        headers = {"authorization": f"Bearer {_key(key)}"} if key else {}
-        # This machine's own gateway is never reached through a proxy; another's may have to be.
-        trust_env = not is_loopback(urlsplit(self.url).hostname or "")
+@contextmanager
+def gateway(url: str | None, key: str | None, *, retry_for_s: float = RETRY_S) -> Iterator[Client]:
+    """A client of that gateway, else of this machine's. Every LonghaulError under it becomes a CommandError."""
+    address = url or configuration.gateway_url(configuration.load())
+    try:
+        client = Client(address, None if key is None else _key(key), retry_for_s=retry_for_s)
+    except ValueError as error:
+        raise CommandError(f"--url or --key cannot be used: {error}.") from None
+    with client:
         try:
-            self._client = httpx.Client(base_url=self.url, headers=headers, trust_env=trust_env, timeout=_SECONDS)
-        except (httpx.InvalidURL, ValueError) as error:
-            raise CommandError(f"--url {self.url} is no address ({error}). Write http://host:port.") from None
+            yield client
+        except LonghaulError as error:
+            raise explained(error, client) from None
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
+def demand_running(url: str | None, key: str | None) -> None:
+    """CommandError at once when nothing answers: to try again would only delay telling how to start it."""
+    with gateway(url, key, retry_for_s=0) as client:
+        client.request("GET", "/health")
 
-    def call(self, method: str, path: str, body: object = None) -> httpx.Response:
-        """Any answer, also one that says no."""
-        try:
-            return self._client.request(method, path, json=body)
-        except (httpx.UnsupportedProtocol, httpx.InvalidURL):
-            raise CommandError(f"--url {self.url} is no address. Write http://host:port.") from None
-        except httpx.ConnectError:
-            raise CommandError(f"nothing answers at {self.url}. Start it: python3 manage.py start.") from None
-        except httpx.HTTPError as error:
-            raise CommandError(f"{self.url}{path} failed: {str(error) or type(error).__name__}.") from None
 
-    def json(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        """The answer's JSON. CommandError with the gateway's own words when it says no."""
-        response = self.call(method, path, body)
-        try:
-            answer = response.json()
-        except ValueError:
-            answer = None
-        if response.is_success and isinstance(answer, dict):
-            return answer
-        if response.status_code == httpx.codes.UNAUTHORIZED:
-            raise CommandError(f"{self.url} wants an API key, and this is none of its: use --key KEY or --key @FILE.")
-        detail = answer.get("detail") if isinstance(answer, dict) else response.text[:200]
-        raise CommandError(f"{self.url}{path} answers {response.status_code}: {detail}")
+def explained(error: LonghaulError, client: Client) -> CommandError:
+    """In the gateway's own words, and what to do where the command knows it."""
+    if isinstance(error, UnreachableError) and error.is_passing:
+        return CommandError(f"nothing answers at {client.url} ({error.reason}). Start it: python3 manage.py start.")
+    if error.status == 401:
+        return CommandError(f"{client.url} wants an API key, and this is none of its: use --key KEY or --key @FILE.")
+    said = "" if error.status is None else f"{client.url} answers {error.status}: "
+    return CommandError(f"{said}{error.detail}")
 
 
 def _key(given: str) -> str:

@@ -10,7 +10,7 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +19,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from longhaul_client import Client, LonghaulError, NotFinalError, TaskFields
+from longhaul_client.task import FINAL
 from operations import terminal
-from operations.ask import FINAL
-from operations.client import Gateway
+from operations.client import demand_running, gateway
 from operations.errors import CommandError
 
 LEAST_WIDTH = 24
@@ -43,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 class Entrant:
     model: str
     task_id: str
-    task: dict[str, Any] = field(default_factory=dict)
-    """As the gateway last answered it."""
+    task: Mapping[str, Any] = field(default_factory=dict)
+    """As the gateway answered it when it had ended; empty until then."""
 
     @property
     def is_done(self) -> bool:
@@ -56,12 +57,13 @@ def run(arguments: argparse.Namespace) -> int:
     if not models:
         raise CommandError("--models names none. Write them with commas between: --models DeepSeek-V3,Qwen-Max.")
     entrants: list[Entrant] = []
-    with Gateway(arguments.url, arguments.key) as gateway:
+    demand_running(arguments.url, arguments.key)
+    with gateway(arguments.url, arguments.key) as client:
         try:
-            submit(gateway, arguments.message, models, arguments.agent, entrants)
-            follow(gateway, entrants)
+            submit(client, arguments.message, models, arguments.agent, entrants)
+            follow(client, entrants)
         except BaseException:
-            cancel(gateway, entrants)
+            cancel(client, entrants)
             raise
     if arguments.json:
         print(json.dumps([view(one) for one in entrants], indent=2, ensure_ascii=False))
@@ -70,33 +72,35 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if all(one.task["status"] == "success" for one in entrants) else 1
 
 
-def submit(gateway: Gateway, message: str, models: Sequence[str], agent: str | None, entrants: list[Entrant]) -> None:
+def submit(client: Client, message: str, models: Sequence[str], agent: str | None, entrants: list[Entrant]) -> None:
     """Appends to `entrants`, in the order of `models` once all are there. A name that the gateway does not know goes
     first, so that its refusal comes before another model has cost anything.
     """
-    known = {model["name"] for model in gateway.json("GET", "/models")["models"]}
+    known = {model["name"] for model in client.request("GET", "/models").json()["models"]}
     order = sorted(range(len(models)), key=lambda place: models[place] in known)
     for place in order:
-        body = {"message": message, "model": models[place]} | ({} if agent is None else {"agent": agent})
-        entrants.append(Entrant(models[place], gateway.json("POST", "/task", body)["task_id"]))
+        fields: TaskFields = {"model": models[place]}
+        if agent is not None:
+            fields["agent"] = agent
+        entrants.append(Entrant(models[place], client.submit(message, **fields).task_id))
         print(f"task {entrants[-1].task_id} on {models[place]}", file=sys.stderr, flush=True)
     entrants.sort(key=lambda one: models.index(one.model))
 
 
-def follow(gateway: Gateway, entrants: Sequence[Entrant]) -> None:
+def follow(client: Client, entrants: Sequence[Entrant]) -> None:
     """Returns when all are final, and says on stderr when each one is."""
     while waiting := [one for one in entrants if not one.is_done]:
         for one in waiting:
-            one.task = gateway.json("GET", f"/task/{one.task_id}?wait={LOOK_SECONDS}")
-            if one.is_done:
+            with contextlib.suppress(NotFinalError):
+                one.task = client.wait(one.task_id, LOOK_SECONDS).data
                 print(f"  {one.model}: {one.task['status']}", file=sys.stderr, flush=True)
 
 
-def cancel(gateway: Gateway, entrants: Sequence[Entrant]) -> None:
+def cancel(client: Client, entrants: Sequence[Entrant]) -> None:
     for one in entrants:
         if not one.is_done:
-            with contextlib.suppress(CommandError):  # why it ended is what has to be told, not this
-                gateway.call("POST", f"/task/{one.task_id}/cancel")
+            with contextlib.suppress(LonghaulError):  # why it ended is what has to be told, not this
+                client.cancel(one.task_id)
                 print(f"  {one.model}: cancelled", file=sys.stderr, flush=True)
 
 

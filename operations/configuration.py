@@ -59,6 +59,10 @@ def check(settings: Settings) -> None:
             from gateway.auth import KeyRing  # noqa: PLC0415 not a part of every command's start-up
 
             KeyRing(settings)
+        if settings.cors_origins:
+            from gateway.cors import options_of  # noqa: PLC0415 as above
+
+            options_of(settings)
         database_file(settings)
     except ConfigurationError as error:
         raise CommandError(str(error)) from None

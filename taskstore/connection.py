@@ -5,9 +5,18 @@ five of five tasks leased to nobody. So a time-out is never retried here; the ve
 caller repeats them with the same id, claim number or fence.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio import (
+    BlockingConnectionPool,
+    Connection,
+    ConnectionPool,
+    Redis,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -17,6 +26,37 @@ BLOCKING_POP_S = 5
 RECONNECT_AFTER_S = 0.1
 CONNECTIONS = 64
 """More than one process's loop can keep busy: a verb takes Redis well under a millisecond."""
+
+
+class _LostWhenClosed(AbstractConnection):
+    """uvloop says RuntimeError when a transport that is closed is written to, where asyncio's own loop goes on and lets
+    the read fail. Whoever handles a lost connection would not know it.
+    """
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            raise RedisConnectionError(f"the connection is closed: {error}") from error
+
+
+class _Tcp(_LostWhenClosed, Connection):
+    pass
+
+
+class _Tls(_LostWhenClosed, SSLConnection):
+    pass
+
+
+class _Unix(_LostWhenClosed, UnixDomainSocketConnection):
+    pass
+
+
+_OURS: Mapping[type[AbstractConnection], type[AbstractConnection]] = {
+    Connection: _Tcp,
+    SSLConnection: _Tls,
+    UnixDomainSocketConnection: _Unix,
+}
 
 
 def connection_options(*, blocking: bool = False) -> dict[str, Any]:
@@ -50,6 +90,10 @@ def connection_pool(url: str, *, blocking: bool = False) -> ConnectionPool:
     the connections: a burst waits for one, where the plain pool would open a thousand.
     """
     options = connection_options(blocking=blocking)
-    if blocking:
-        return ConnectionPool.from_url(url, **options)
-    return BlockingConnectionPool.from_url(url, max_connections=CONNECTIONS, timeout=COMMAND_TIMEOUT_S, **options)
+    pool = (
+        ConnectionPool.from_url(url, **options)
+        if blocking
+        else BlockingConnectionPool.from_url(url, max_connections=CONNECTIONS, timeout=COMMAND_TIMEOUT_S, **options)
+    )
+    pool.connection_class = _OURS[pool.connection_class]
+    return pool

@@ -101,8 +101,9 @@ class Scripts:
         return {field.decode(): value for field, value in found.items()}
 
     async def _twice(self, script: AsyncScript, values: Sequence[str | bytes | float]) -> Any:
-        """A connection that Redis closed, as it does when it restarts, is found out by the next command: it is sent
-        again on a new one. A time-out is not repeated here: the first copy may still be running.
+        """A connection that Redis closed, as it does when it restarts, may be found out only by the next command: it is
+        sent again on another, which the pool looks at first. A time-out is not repeated here: the first copy may still
+        be running.
         """
         try:
             return await script(keys=[self._prefix], args=values)
@@ -111,7 +112,6 @@ class Scripts:
         except RedisConnectionError as error:
             if isinstance(error.__cause__, TimeoutError):  # none was free in time: nothing is wrong with those in use
                 raise
-            await self._redis.connection_pool.disconnect(inuse_connections=False)
             return await script(keys=[self._prefix], args=values)
 
 

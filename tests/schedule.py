@@ -20,6 +20,8 @@ LONGEST_FIRST = (
     "tests/chaos/",
     "tests/edges/test_openapi_document.py",
     "tests/system/",
+    "tests/page/",
+    "tests/mutations/",
     "tests/edges/",
     "tests/operations/",
     "tests/worker/",

@@ -7,7 +7,17 @@ import tomllib
 import longhaul_testing
 from core_config import ROOT, VERSION
 
-OURS = {"agent", "gateway", "loadtest", "longhaul_testing", "monitoring", "operations", "taskstore", "worker"}
+OURS = {
+    "agent",
+    "gateway",
+    "loadtest",
+    "longhaul_client",
+    "longhaul_testing",
+    "monitoring",
+    "operations",
+    "taskstore",
+    "worker",
+}
 
 
 def imported(path):
@@ -33,6 +43,11 @@ def test_schema_rules_imports_nothing_of_ours():
     assert not (OURS | {"agents_config", "core_config"}) & set(imported(ROOT / "schema_rules.py"))
 
 
+def test_the_client_imports_httpx_and_nothing_else_that_has_to_be_installed():
+    for path in (ROOT / "longhaul_client").rglob("*.py"):
+        assert set(imported(path)) - sys.stdlib_module_names <= {"httpx", "longhaul_client"}, path
+
+
 def test_the_examples_show_agents_the_one_module_that_is_for_them():
     for path in (ROOT / "examples").rglob("*.py"):
         found = {
@@ -51,8 +66,10 @@ def test_pickle_is_imported_nowhere():
 
 
 def test_only_core_config_reads_the_environment():
-    """Commands hand an environment on to children, and monitoring must see prometheus-client's own variable."""
-    allowed = {"operations", "monitoring"}
+    """Commands hand an environment on to children, monitoring must see prometheus-client's own variable, and the client
+    runs in programs that have no core_config.
+    """
+    allowed = {"operations", "monitoring", "longhaul_client"}
     for part in OURS - allowed:
         for path in (ROOT / part).rglob("*.py"):
             text = path.read_text()

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.event_frames import DATA
+from gateway.event_frames import DATA, EVENT_SCHEMA
 from gateway.event_stream import MEDIA_TYPE, EventStream
 from gateway.openapi import problems
 from gateway.running import Gateway, caller_of, gateway_of
@@ -69,9 +69,10 @@ def add(app: FastAPI) -> None:
         "/chat/stream",
         chat_stream,
         methods=["POST"],
+        status_code=200,
         response_class=EventStream,
         responses={
-            200: {"description": DESCRIPTION, "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}},
+            200: {"description": DESCRIPTION, "content": {MEDIA_TYPE: {"schema": EVENT_SCHEMA}}},
             **problems(*BODY_PROBLEMS),
         },
         tags=["tasks"],

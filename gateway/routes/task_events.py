@@ -7,7 +7,7 @@ from fastapi import FastAPI, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.event_frames import DATA, RESULT_SUFFIX
+from gateway.event_frames import DATA, EVENT_SCHEMA, RESULT_SUFFIX
 from gateway.event_stream import MEDIA_TYPE, EventStream
 from gateway.openapi import problems
 from gateway.problems import Problem, invalid
@@ -76,7 +76,7 @@ def add(app: FastAPI) -> None:
         methods=["GET"],
         response_class=EventStream,
         responses={
-            200: {"description": DESCRIPTION, "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}},
+            200: {"description": DESCRIPTION, "content": {MEDIA_TYPE: {"schema": EVENT_SCHEMA}}},
             204: {"description": "The client has seen the result, and nothing has happened since."},
             **problems(
                 "unauthorized",

@@ -31,6 +31,8 @@ from tests.chaos.verdict import Verdict
 
 WRONG, USAGE, NO_RUN, NOT_STARTED, INTERRUPTED = 1, 2, 3, 4, 130
 LONGHAUL: Final = "tests.chaos.longhaul:Longhaul"
+LATENCY_S, TOOL_S = 1.0, 0.6
+"""Of an agent that costs more than the plain one: fewer run at once, so each has to be in its calls for longer."""
 OWN_ENVIRONMENT: Final = "CHAOS_OWN_AGENT"
 """Set by `manage.py chaos` when the agent is the user's own: the environment is the user's, and is handed on."""
 
@@ -90,6 +92,7 @@ def _system(name: str) -> System:
 
 def _options(arguments: argparse.Namespace) -> Options:
     own = os.environ.get(OWN_ENVIRONMENT) == "1"
+    latency_s, tool_s = (Size().latency_s, Options().tool_s) if arguments.agent == "plain" else (LATENCY_S, TOOL_S)
     return Options(
         tasks=arguments.tasks,
         seed=arguments.seed,
@@ -99,7 +102,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         at_once=arguments.at_once,
         most_faults=arguments.faults,
         floor=arguments.floor,
-        tool_s=arguments.tool_seconds,
+        tool_s=arguments.tool_seconds or tool_s,
         report_deaths=arguments.report_deaths,
         environment=dict(os.environ) if own else {},
         size=Size(
@@ -107,7 +110,7 @@ def _options(arguments: argparse.Namespace) -> Options:
             gateways=arguments.gateways,
             slots=arguments.slots,
             lease_s=arguments.lease,
-            latency_s=arguments.latency,
+            latency_s=arguments.latency or latency_s,
         ),
     )
 
@@ -131,8 +134,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--gateways", type=_count, default=size.gateways, help="gateway processes (%(default)s)")
     parser.add_argument("--slots", type=_count, default=size.slots, help="tasks at once in a worker (%(default)s)")
     parser.add_argument("--lease", type=_seconds, default=size.lease_s, help="LEASE_SECONDS (%(default)s)")
-    parser.add_argument("--latency", type=_seconds, default=size.latency_s, help="of a model call (%(default)s)")
-    parser.add_argument("--tool-seconds", type=_seconds, default=chosen.tool_s, help="of a tool call (%(default)s)")
+    parser.add_argument(
+        "--latency", type=_seconds, help=f"of a model call ({size.latency_s:g} for plain, {LATENCY_S:g} for any other)"
+    )
+    parser.add_argument("--tool-seconds", type=_seconds, help=f"of a tool call ({chosen.tool_s:g} or {TOOL_S:g})")
     parser.add_argument("--report-deaths", action="store_true", help="tell the store of a worker's death at once")
     parser.add_argument("--system", default=LONGHAUL, help="what to break (%(default)s)")
     parser.add_argument("--keep", type=Path, help="folder for journals and logs, which then stay")

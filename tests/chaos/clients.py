@@ -91,7 +91,7 @@ class Clients:
 
     async def poison(self) -> None:
         """Submits one now, whoever waits."""
-        self._begin(Told(f"s{self._seed}-poison{next(self._poisons)}", Errand.POISON))
+        self._begin(Told(f"s{self._seed}poison{next(self._poisons)}", Errand.POISON))
 
     async def look_again(self) -> None:
         """Reads every acknowledged task once more, final or not."""
@@ -125,7 +125,8 @@ class Clients:
             deadline = _DEADLINE_S if self._dice.random() < _WITH_DEADLINE else None
             if errand is Errand.LATE:
                 deadline = _LATE_DEADLINE_S
-            plan.append(Told(f"s{self._seed}-{number:05}", errand, deadline))
+            # no dash in the key: the simulator would take it for arithmetic
+            plan.append(Told(f"s{self._seed}n{number:05}", errand, deadline))
         return plan
 
     def _begin(self, told: Told) -> None:

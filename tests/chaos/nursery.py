@@ -28,8 +28,9 @@ _LOOK_SECONDS = 0.02
 
 
 class Nursery:
-    def __init__(self, run_id: str) -> None:
-        self._run_id = run_id
+    def __init__(self, run_id: str, learned: dict[str, str]) -> None:
+        """`learned`: variables that the modules set for themselves as they were loaded."""
+        self._run_id, self._learned = run_id, learned
         self._alive: set[int] = set()
         self._input = b""
 
@@ -54,7 +55,7 @@ class Nursery:
         pid = os.fork()
         if pid == 0:
             try:
-                _become(wanted)
+                _become(wanted, self._learned)
             except BaseException:  # noqa: BLE001  a child never returns into the nursery's own code
                 traceback.print_exc()
             finally:
@@ -71,7 +72,7 @@ class Nursery:
             _say({"ended": pid, "code": os.waitstatus_to_exitcode(status)})
 
 
-def _become(wanted: dict[str, Any]) -> None:
+def _become(wanted: dict[str, Any], learned: dict[str, str]) -> None:
     """Turns this fork into the process that is wanted; does not return."""
     out = os.open(wanted["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -84,7 +85,7 @@ def _become(wanted: dict[str, Any]) -> None:
     if wanted.get("command"):
         os.execvpe(wanted["command"][0], wanted["command"], environment)
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update({**learned, **environment})
     sys.argv = [wanted["module"], *wanted["arguments"]]
     code: Any = 0
     try:
@@ -101,13 +102,14 @@ def _say(what: dict[str, Any]) -> None:
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the kit's to answer
-    run_id = sys.argv[1]
+    run_id, before = sys.argv[1], dict(os.environ)
     for name in sys.argv[2:]:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # so that the forks share it
     _say({"loaded": True})
-    Nursery(run_id).run()
+    learned = {name: value for name, value in os.environ.items() if before.get(name) != value}
+    Nursery(run_id, learned).run()
 
 
 if __name__ == "__main__":

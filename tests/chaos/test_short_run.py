@@ -1,4 +1,4 @@
-"""A short run, as CI has time for: a dozen faults in half a minute or so, by the command line, over real processes.
+"""A short run, as CI has time for: eight faults in half a minute or so, by the command line, over real processes.
 
 It takes as long as the machine lets it. Its floor of work in flight is that of so many faults: the 200 of a real run
 are those of a hundred.
@@ -16,11 +16,11 @@ import pytest
 from core_config import ROOT
 
 RUN = {
-    "tasks": 260,
-    "seed": 98,  # whose first dozen faults are of ten kinds, and no poison: that alone takes a minute
+    "tasks": 170,
+    "seed": 98,  # whose first faults are of eight kinds, and no poison: that alone takes a minute
     "every": 2,
-    "faults": 12,
-    "floor": 72,  # five in a model call and one in a tool, at each
+    "faults": 8,
+    "floor": 48,  # five in a model call and one in a tool, at each
     "at-once": 40,
     "workers": 2,
     "gateways": 1,
@@ -44,7 +44,7 @@ def left_of(process: psutil.Process) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
-def test_a_dozen_faults_lose_nothing(tmp_path: Path) -> None:
+def test_eight_faults_lose_nothing(tmp_path: Path) -> None:
     process = started(tmp_path)
     try:
         said, _ = process.communicate(timeout=WITHIN_S)
@@ -54,6 +54,16 @@ def test_a_dozen_faults_lose_nothing(tmp_path: Path) -> None:
     assert "| verdict" in said
     struck = [line for line in said.splitlines() if line.startswith("| ") and " s | " in line]
     assert len(struck) == RUN["faults"], said
+
+
+def test_the_real_agent_runs_in_it(tmp_path: Path) -> None:
+    """No faults: only that what a fork has loaded works as what a command would load."""
+    process = started(tmp_path, agent="real", tasks=6, every=500, floor=0, latency=0.1)
+    try:
+        said, _ = process.communicate(timeout=WITHIN_S)
+    finally:
+        process.kill()
+    assert process.returncode == 0, said
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

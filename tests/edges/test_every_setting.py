@@ -31,6 +31,9 @@ SHOWN_BY = {
     "tests/gateway/test_auth.py": {
         "API_KEYS_FILE": "test_the_keys_file_is_read_again_when_it_changes",
     },
+    "tests/gateway/test_cors.py": {
+        "CORS_ORIGINS": "listed",
+    },
     "tests/gateway/test_chat.py": {
         "CHAT_TIMEOUT_SECONDS": "test_a_slow_chat_is_a_504_while_its_task_goes_on",
     },

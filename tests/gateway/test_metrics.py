@@ -100,13 +100,15 @@ def test_processes_that_share_a_directory_share_their_counts(
                 if b"/health" in file.read_bytes()
             }
 
-        until, asked = time.monotonic() + 60, 0
+        until, asked, answered = time.monotonic() + 60, 0, 0
         while served() != {one.process.pid for one in processes}:
             assert time.monotonic() < until, [one.said() for one in processes]
+            asked += 1
             with contextlib.suppress(OSError):
                 get("/health")
-                asked += 1
-        assert counts_in(get("/metrics"))["agent_requests_total", "/health", "200"] == asked
+                answered += 1
+        # one that was given up on a busy machine may have been served all the same
+        assert answered <= counts_in(get("/metrics"))["agent_requests_total", "/health", "200"] <= asked
 
 
 async def test_the_fixed_names_are_there_from_the_start(client: httpx.AsyncClient):

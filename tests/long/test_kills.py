@@ -18,7 +18,7 @@ from tests.long.managed import WORKERS, managed, worker_pids
 from tests.long.report import Report
 from tests.long.running import Running, until
 
-KILLS = int(__import__("os").environ.get("KILLS", "50"))
+KILLS = 50
 LEASE_S = Settings.model_fields["lease_seconds"].default
 HELD, BUSY = 4, 2
 

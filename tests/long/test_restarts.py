@@ -2,7 +2,7 @@
 
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import httpx
@@ -15,8 +15,8 @@ from tests.system.conftest import System
 RESTARTS = 20
 CLIENTS, EACH_S = 4, 0.25
 TASK_S = 1
-OUTLAST_S = 40
-"""Of tasks that no drain waits for: a worker gives them back. They run during two of the restarts."""
+OUTLAST_S, OUTLAST_EVERY_S = 40, 5
+"""Of tasks that no drain waits for: a worker gives them back. They are submitted during two of the restarts."""
 
 
 @dataclass
@@ -59,6 +59,24 @@ class Load:
                     self.refused.append(f"{answer.status_code}: {answer.text}")
 
 
+@contextmanager
+def outlast(seen: Running, tasks: list[str]):
+    over = threading.Event()
+
+    def submit() -> None:
+        tasks.append(seen.submit(seconds=OUTLAST_S))
+        while not over.wait(OUTLAST_EVERY_S):
+            tasks.append(seen.submit(seconds=OUTLAST_S))
+
+    thread = threading.Thread(target=submit)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 @dataclass
 class Exits:
     """How long each process takes from when it is told to end, by run.json and the process table."""
@@ -94,9 +112,8 @@ def test_rolling_restarts_under_load(tmp_path, report):
         done, broken_off = 0, 0
         with load.goes_on(), exits.watched():
             while done < RESTARTS:
-                if done % 10 == 1:
-                    outlasting += [seen.submit(seconds=OUTLAST_S) for _ in range(2)]
-                restart = system.manage("restart", timeout=600)
+                with outlast(seen, outlasting) if done % 10 == 1 else nullcontext():
+                    restart = system.manage("restart", timeout=900)
                 done += restart.returncode == 0
                 if restart.returncode:
                     # on a machine so busy that a worker takes a minute to start; what ran runs on, under the same rules

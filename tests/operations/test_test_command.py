@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
-from operations import commandline
+from operations import commandline, runstate
 from operations import test as command
 
 from .conftest import ROOT, Sleeper, until
@@ -100,7 +99,7 @@ def test_what_the_tests_leave_behind_is_ended_and_told(
     neighbour = sleeper()
     assert commandline.run("test", ["-x"]) == 0
     out, errors = capfd.readouterr()
-    until(lambda: not psutil.pid_exists(int(out)), "it has ended")
+    until(lambda: runstate.has_ended(int(out)), "it has ended")
     assert errors.startswith(f"manage.py test: ended what the tests left behind: {int(out)} ")
     assert neighbour.poll() is None
 

@@ -19,7 +19,17 @@ from core_config import ROOT
 from operations import leftovers
 from tests.conftest import free_port
 
-PARTS = ("agent", "examples", "gateway", "loadtest", "monitoring", "operations", "taskstore", "worker")
+PARTS = (
+    "agent",
+    "examples",
+    "gateway",
+    "loadtest",
+    "longhaul_client",
+    "monitoring",
+    "operations",
+    "taskstore",
+    "worker",
+)
 FILES = ("agents_config.py", "core_config.py", "manage.py", "pyproject.toml", "requirements.lock", "schema_rules.py")
 
 

@@ -96,6 +96,11 @@ def a_key_in_clear(command: Command) -> str:
     return command("start", API_KEYS="alice:my-own-password", ACTIVE_MODEL_KEY="Simulator")
 
 
+@provokes("cors-origins")
+def an_origin_with_a_slash(command: Command) -> str:
+    return command("start", CORS_ORIGINS="http://localhost:8080/")
+
+
 @provokes("no-model")
 def keys_and_no_model(command: Command) -> str:
     return command("start", **KEYS)

@@ -11,9 +11,11 @@ from longhaul_testing import longhaul_settings, longhaul_simulator, run_agent, r
 from longhaul_testing.ports import free_port
 from operations import commandline
 from tests.gateway.conftest import ending, start_gateway, worker
+from tests.page.chromium import chromium
 from tests.stumbles.redis_process import StumblingRedis
 
 __all__ = [
+    "chromium",
     "ending",
     "longhaul_settings",
     "longhaul_simulator",

@@ -7,10 +7,10 @@ import pytest
 
 from core_config import ROOT
 
-from . import at_start, of_a_task, of_redis, over_http
+from . import at_start, in_a_browser, of_a_task, of_redis, over_http
 from .provoke import PROVOKERS
 
-MODULES = (at_start, over_http, of_redis, of_a_task)
+MODULES = (at_start, over_http, of_redis, of_a_task, in_a_browser)
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r'^\| <a id="([a-z-]+)"></a>`(.+?)` \| .+ \| .+ \|$', PAGE, re.MULTILINE))
 """By id, the message as the page shows it."""

@@ -260,10 +260,6 @@ async def test_words_are_in_the_stream_without_another_one_coming(bench: Streami
     await until_said(bench, log, ["start", (1, "One", 0)])
     log.token(1, "text", " two")
     await until_said(bench, log, ["start", (1, "One", 0), (1, " two", 0)])
-    log.token(1, "text", " three.")
-    assert await bench.writer.settle(bench.outcome(log), log) == "ok"
-    assert await bench.said(log) == ["start", (1, "One", 0), (1, " two", 0)], "an attempt that still runs"
-    assert (await bench.store.history(log.task_id)).record.status == "success"
 
 
 async def test_the_last_words_of_an_attempt_go_with_its_outcome(bench: Streaming):
