@@ -87,7 +87,7 @@ class Protocol:
         until = math.inf if timeout_s is None else began + max(0.0, timeout_s)
         patience = self.patience()
         task: Task | None = None
-        error: LonghaulError | None = None
+        early = 0
         while True:
             asked_at = self.clock()
             wait_s = max(0.0, min(LONGEST_WAIT_S, until - asked_at))
@@ -100,9 +100,12 @@ class Protocol:
                 if task.is_final:
                     return task
                 patience.renew()
+                waited_s = self.clock() - asked_at
+                # one that answers early restarts, and the next one waits; if none does, its pace is kept
+                early = early + 1 if waited_s < wait_s * 0.9 else 0
                 told = seconds(answer.headers.get("retry-after"))
-                # the time that the gateway made us wait counts: it would have told us of the end
-                pause = max(0.0, (POLL_AGAIN_S if told is None else told) - (self.clock() - asked_at))
+                pace = POLL_AGAIN_S if told is None or early == 1 else told
+                pause = max(0.0, pace - waited_s) if early else 0.0
             else:
                 pause = patience.pause(error)
             left = until - self.clock()

@@ -64,12 +64,14 @@ class Task:
     error_code: str | None
     """From docs/error-codes.md."""
     partial: str | None
-    """What a task that did not succeed had so far."""
+    """What it has said so far, or had said when it ended without success."""
     model: str
     agent: str
     attempt: int
     """From 1; 0 before the first."""
     queue_position: int | None
+    eta_s: float | None
+    """Seconds until it is expected to be final."""
     duration_ms: int | None
     """The run of the last attempt."""
     queued_ms: int | None
@@ -127,6 +129,7 @@ _PLAIN: Final = (
     "error_code",
     "partial",
     "queue_position",
+    "eta_s",
     "duration_ms",
     "queued_ms",
     "token_usage",

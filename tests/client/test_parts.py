@@ -1,5 +1,6 @@
 """Server-sent events however they are cut, addresses, and two clients that offer the same."""
 
+import dataclasses
 import inspect
 from itertools import pairwise
 
@@ -9,7 +10,18 @@ from hypothesis import strategies as st
 
 import longhaul_client
 from gateway.schemas import ChatBody, TaskBody
-from longhaul_client import AsyncClient, AsyncEventStream, ChatFields, Client, EventStream, LonghaulError, TaskFields
+from gateway.task_view import StepView, TaskView
+from longhaul_client import (
+    AsyncClient,
+    AsyncEventStream,
+    ChatFields,
+    Client,
+    EventStream,
+    LonghaulError,
+    Step,
+    Task,
+    TaskFields,
+)
 from longhaul_client.address import Address
 from longhaul_client.requests import with_body
 from longhaul_client.sse import Frame, SseParser
@@ -81,6 +93,12 @@ def test_both_clients_offer_the_same_in_the_same_words(blocking: type, other: ty
 def test_the_fields_of_a_submit_are_those_that_the_gateway_takes() -> None:
     assert {"message", *TaskFields.__annotations__} == set(TaskBody.model_fields)
     assert {"message", *ChatFields.__annotations__} == set(ChatBody.model_fields)
+
+
+def test_what_a_task_tells_is_what_the_gateway_tells_of_it() -> None:
+    ours = {field.name for field in dataclasses.fields(Task)} - {"data"}
+    assert ours <= set(TaskView.model_fields)
+    assert {field.name for field in dataclasses.fields(Step)} <= set(StepView.model_fields)
 
 
 def test_what_is_no_json_is_refused_before_it_is_sent() -> None:

@@ -144,14 +144,14 @@ def test_a_wait_asks_again_until_the_end_and_keeps_to_the_pace_it_is_told():
     final = {**RUNNING, "status": "success", "result": "r", "completed_at": RUNNING["created_at"]}
     task = hand.drive(
         hand.protocol.wait(TASK_ID, None),
-        (30.0, reply(200, RUNNING, retry_after="1")),  # it was waited for longer than that
+        (30.0, reply(200, RUNNING, retry_after="31")),  # as long as was asked for
         (0.0, reply(200, RUNNING, retry_after="7")),  # as of a gateway that stops
         (2.0, reply(200, RUNNING, retry_after="7")),
         (0.0, reply(200, RUNNING)),
         reply(200, final),
     )
     assert task.answer() == "r"
-    assert hand.pauses == [7.0, 5.0, 1.0]
+    assert hand.pauses == [1.0, 5.0, 1.0]
     assert [call.query["wait"] for call in hand.calls] == [f"{LONGEST_WAIT_S:.3f}"] * 5
 
 
@@ -161,12 +161,16 @@ def test_a_wait_ends_when_its_time_is_over_whatever_the_gateway_says():
         hand.drive(
             hand.protocol.wait(TASK_ID, 40),
             (30.0, reply(200, RUNNING, retry_after="60")),
+            (2.0, reply(200, RUNNING, retry_after="60")),
+            (2.0, reply(200, RUNNING, retry_after="60")),
             (0.0, reply(200, RUNNING, retry_after="60")),
         )
     assert early.value.task is not None
     assert hand.now == 140
-    assert [call.query for call in hand.calls] == [{"wait": "30.000"}, {}], "and looks once more at the end"
-    assert hand.calls[1].silence_s <= LATE_S
+    assert [call.query.get("wait") for call in hand.calls] == ["30.000", "10.000", "8.000", None], (
+        "once more at the end"
+    )
+    assert hand.calls[-1].silence_s <= LATE_S
     hand = Hand()
     with pytest.raises(NotFinalError, match="has not ended within 3 s") as unseen:
         hand.drive(hand.protocol.wait(TASK_ID, 3), (8.0, GONE))
