@@ -279,6 +279,10 @@ local function to_attend()
   if free[''] <= 0 or call('ZCARD', P .. 'ready:quarantine') == 0 then return false end
   call('ZREM', P .. 'attending', attendant)  -- it has none: what it was told was lost, or its process has ended
   call('ZREMRANGEBYSCORE', P .. 'attending', '-inf', whole(now))
+  for _, name in ipairs(call('ZRANGE', P .. 'attending', 0, -1)) do
+    local seen = call('ZSCORE', P .. 'workers', name)
+    if seen and tonumber(seen) + policy.lease < now then call('ZREM', P .. 'attending', name) end  -- it has died
+  end
   local standing_by, waiting = call('ZCARD', P .. 'attending'), 0
   if standing_by >= free[''] then return false end
   for _, id in ipairs(call('ZRANGE', P .. 'ready:quarantine', 0, MOST_BEFORE - 1)) do

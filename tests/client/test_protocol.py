@@ -248,6 +248,16 @@ def test_a_stream_goes_on_after_the_last_whole_event():
     assert cut_later < 1
 
 
+def test_a_caller_who_gives_up_waiting_wears_out_no_patience():
+    hand = Hand(retry_for_s=0)
+    left = Lost("the caller stopped waiting", by_caller=True)
+    silent: list[Any] = [STREAM, left, left] * 20
+    hand.drive(following(hand), *silent, STREAM, frame(1), left, STREAM, RESULT)
+    assert hand.pauses == []
+    assert [event.id for event in hand.events] == ["1-0", "9-0.result"]
+    assert hand.calls[-1].headers["last-event-id"] == "1-0"
+
+
 def test_a_gap_is_told_once():
     hand = Hand()
     gap, other = frame(0, "gap", after=None), frame(0, "gap", after="1-0")

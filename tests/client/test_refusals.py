@@ -52,7 +52,7 @@ async def test_where_nothing_listens_it_is_tried_as_long_as_was_asked_for(shell:
     began = time.monotonic()
     with pytest.raises(UnreachableError, match="nothing listens there"):
         await client.call("submit", "say 1")
-    assert time.monotonic() - began > 0.2, "it was tried again"
+    assert time.monotonic() - began > 0.09, "the first pause is longer: it was tried again"
 
 
 async def test_loopback_is_never_reached_through_a_proxy(shell: MakeShell, url: str, monkeypatch: pytest.MonkeyPatch):

@@ -128,7 +128,6 @@ async def test_who_cancels_or_leaves_leaves_no_connection(proxy: MakeProxy, url:
         for call in (client.wait(task_id), _drain(client, task_id), client.chat(f"hold {tmp_path / 'never'}")):
             running = asyncio.create_task(call)
             await until(lambda: asyncio.sleep(0, between.connections == 1))
-            await asyncio.sleep(0.05)  # whether it is connecting or reading, the connection is gone afterwards
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await running
@@ -150,6 +149,35 @@ async def _drain(client: AsyncClient, task_id: str) -> None:
     async with client.stream(task_id) as events:
         async for _ in events:
             pass
+
+
+async def test_a_stream_that_cannot_be_read_leaves_no_connection_either():
+    """A server that says nonsense, and then nothing."""
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nid: 1-0\nevent: step\ndata: x\n\n")
+        await writer.drain()
+        await reader.read()
+        ended.set()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with asyncio.timeout(60):
+        async with AsyncClient(url) as client:
+            events = client.stream("f" * 32)
+            with pytest.raises(LonghaulError, match="does not answer as Longhaul does"):
+                await anext(events)
+            await ended.wait()
+        ended.clear()
+        with Client(url) as blocking:
+            left = blocking.stream("f" * 32)
+            with pytest.raises(LonghaulError, match="does not answer as Longhaul does"):
+                await asyncio.to_thread(next, left)
+            await ended.wait()
+    server.close()
 
 
 async def test_a_stream_of_no_task_is_refused_at_once(shell: MakeShell, direct: httpx.AsyncClient):

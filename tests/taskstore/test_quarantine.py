@@ -130,6 +130,18 @@ async def test_a_worker_whose_process_ended_or_never_started_is_asked_again(ward
     assert await ward.contents.client.pttl(ward.contents.prefix + "attending") == About(60_000)
 
 
+async def test_a_worker_that_was_not_seen_for_a_lease_keeps_nobody_else_from_attending(
+    ward: Ward, settings: Settings
+) -> None:
+    await ward.crash("q1")
+    assert await ward.asked("w1")
+    workers, lease_ms = ward.contents.prefix + "workers", settings.lease_seconds * 1000
+    await ward.contents.client.zincrby(workers, 2000 - lease_ms, "w1")
+    assert not await ward.asked("w2"), "it may still be starting one"
+    await ward.contents.client.zincrby(workers, -2000, "w1")
+    assert await ward.asked("w2")
+
+
 async def test_the_same_claim_again_asks_nobody(ward: Ward) -> None:
     await ward.crash("q1")
     first, again = [await ward.store.claim("w1", 99, room=1, extra=0, models=ANY, quarantine="offer") for _ in range(2)]
