@@ -7,6 +7,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import httpx
 
@@ -45,21 +46,25 @@ class Site:
         self.unlisted_url = f"http://127.0.0.1:{port}/"
         """The same files, and for a browser another origin."""
 
-    def release(self, word: str) -> int:
-        """Lets the model go on where it was told to hold; answers how many streams were waiting."""
-        return int(str(self._simulator("/release", {"match": word})["released"]))
+    def release(self, word: str) -> bool:
+        """Lets the model go on where it was told to hold; answers whether it waited there."""
+        return bool(self._simulator("POST", "/release", {"match": word})["released"])
 
     def script(self, *answers: dict[str, object]) -> None:
         """What the model says next, word for word."""
-        self._simulator("/script", {"answers": answers})
+        self._simulator("POST", "/script", {"answers": answers})
 
-    def _simulator(self, path: str, body: dict[str, object]) -> dict[str, object]:
+    def calls(self, word: str) -> list[str]:
+        """How each model call of a task ended, or `running`."""
+        return [call["outcome"] for call in self._simulator("GET", f"/journal?match={word}")["calls"]]
+
+    def _simulator(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         state = runstate.read(self.system.folder / "var")
         assert state
         url = f"http://127.0.0.1:{state.simulator_port}{path}"
-        answer = httpx.post(url, json=body, trust_env=False, timeout=60)
+        answer = httpx.request(method, url, json=body, trust_env=False, timeout=60)
         assert answer.is_success, answer.text
-        read: dict[str, object] = answer.json()
+        read: dict[str, Any] = answer.json()
         return read
 
     def tasks(self) -> list[str]:

@@ -178,7 +178,11 @@ def test_cancel_stops_it(page: Page, site: Site):
     page.click("cancel")
     assert ended(page, "cancelled").startswith(begun), "what it had said stays"
     assert site.system.final(task_id)["status"] == "cancelled"
-    assert site.release(word) == 0, "the model's call was closed"
+    until = time.monotonic() + PATIENCE_S
+    while (calls := site.calls(word)) == ["running"]:
+        assert time.monotonic() < until, "the model's call was not closed"
+        time.sleep(0.03)
+    assert calls == ["disconnected"]
     assert page.run("document.getElementById('cancel').disabled")
     assert page.run("document.getElementById('problem').hidden")
 
@@ -203,6 +207,7 @@ def test_a_wrong_key_is_told(page: Page, site: Site):
     assert "No valid API key" in page.until_text("problem", "API key")
     page.type("message", "hello")
     page.click("send")
+    page.until("!document.getElementById('send').disabled")
     page.until_text("problem", "This call needs a valid API key")
     assert page.run("location.hash") == ""
     # the right one mends it, without a reload
