@@ -137,7 +137,7 @@ async def test_a_quarantined_task_runs_alone_in_a_process_that_leaves_when_there
     monkeypatch.setenv("LEAVES_AFTER_S", "0.3")
     held, chat = new_task(f"hold {tmp_path}/go"), new_task("say hello", kind=Kind.INTERACTIVE)
     await in_quarantine(store, held, chat)
-    worker = start_worker(lease_seconds=5)
+    worker = start_worker(lease_seconds=60)
     alone = await running(held, attempt=3)
     ordinary = new_task("say hello")
     await store.submit(ordinary)
@@ -170,7 +170,7 @@ async def test_a_task_in_quarantine_outlives_the_worker_that_attends_to_it(
 ) -> None:
     held = new_task(f"hold {tmp_path}/go")
     await in_quarantine(store, held)
-    worker = start_worker(drain_seconds=30, lease_seconds=5)
+    worker = start_worker(drain_seconds=30, lease_seconds=60)
     await running(held, attempt=3)
     (pid,) = await children(worker)
     worker.signal(signal.SIGKILL)
@@ -193,7 +193,7 @@ async def test_a_worker_that_drains_takes_its_quarantine_worker_along(
 ) -> None:
     held = new_task(f"hold {tmp_path}/go")
     await in_quarantine(store, held)
-    worker = start_worker(drain_seconds=600, lease_seconds=5)
+    worker = start_worker(drain_seconds=600, lease_seconds=60)
     await running(held, attempt=3)
     (pid,) = await children(worker)
     worker.signal(signal.SIGTERM)
