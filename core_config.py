@@ -194,7 +194,7 @@ class Settings(BaseSettings):
             if entry
         )
 
-    @cached_property
+    @property
     def redis_address(self) -> str:
         """The Redis of a process that was started by hand or got REDIS_URL from `manage.py start`."""
         return self.redis_url or DEFAULT_REDIS_URL

@@ -85,6 +85,12 @@ def test_a_misspelt_setting_is_asked_about(tmp_path: Path, monkeypatch: pytest.M
     assert "did you mean WORKER_PROCESSES?" in warning
 
 
+def test_a_copy_of_settings_has_the_address_of_its_own_redis() -> None:
+    settings = Settings(_env_file=None, redis_url="redis://127.0.0.1:1/0")
+    assert settings.redis_address == "redis://127.0.0.1:1/0"
+    assert settings.model_copy(update={"redis_url": "redis://127.0.0.1:2/0"}).redis_address == "redis://127.0.0.1:2/0"
+
+
 def test_the_example_is_what_settings_say() -> None:
     """After a change of Settings: `python -m operations.env_example`."""
     written = (ROOT / ".env.example").read_text(encoding="utf-8")
