@@ -4,7 +4,11 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any, Final, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from tests.chaos.model_server import ModelServer
 from tests.chaos.processes import REDIS, Deployment, Slot
@@ -17,6 +21,8 @@ _HALF_OPEN_S: Final = (1.0, 6.0)
 _SLOW_S: Final = (0.05, 0.4)
 _SLOW_LASTS_S: Final = 3.0
 _CALLS: Final = (2, 8)
+_LOOK_S: Final = 0.1
+_ANSWER_S: Final = 1.0
 
 
 class Struck:
@@ -77,6 +83,17 @@ class Faults:
 
     async def _kill_redis(self, fault: Fault, struck: Struck) -> None:
         self._end(self._one(fault, REDIS), signal.SIGKILL, struck)
+
+        async def back() -> None:
+            async with Redis.from_url(self._deployment.redis_url, socket_timeout=_ANSWER_S) as redis:
+                while True:
+                    await asyncio.sleep(_LOOK_S)
+                    with suppress(RedisError, OSError):  # also while it loads
+                        await cast("Awaitable[object]", redis.ping())
+                        break
+            struck.until = time.time()  # whoever waited for it goes on only now, perhaps without its lease
+
+        self._later(back())
 
     async def _term_worker(self, fault: Fault, struck: Struck) -> None:
         self._end(self._one(fault, "worker"), signal.SIGTERM, struck)

@@ -68,7 +68,9 @@ class Call:
 
 @dataclass(slots=True)
 class Strike:
-    """A fault that struck. `until` is when it was healed: the same moment for a kill."""
+    """A fault that struck. `until` is when it was healed: the same moment for a kill, but for one of Redis when it was
+    back.
+    """
 
     number: int
     kind: Kind
