@@ -12,7 +12,6 @@ when faults struck), 4 the system did not start, 130 Ctrl-C.
 """
 
 import argparse
-import math
 import os
 import signal
 import subprocess
@@ -24,6 +23,7 @@ from pydantic import ValidationError
 
 from agents_config import load_agents
 from core_config import ENV_FILE, ROOT, SIMULATOR, ConfigurationError, Settings, keep_loopback_off_proxies, nearest
+from operations.argument_types import count, seconds
 from operations.errors import CommandError
 
 OURS: Final = ("plain", "real")
@@ -39,9 +39,9 @@ _KIT: Final = ROOT / "tests" / "chaos"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tasks", type=_count, default=1000, help="tasks to submit (default: %(default)s)")
+    parser.add_argument("--tasks", type=count, default=1000, help="tasks to submit (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed, the same faults (default: %(default)s)")
-    parser.add_argument("--every", type=_seconds, default=3.0, help="seconds between faults (default: %(default)s)")
+    parser.add_argument("--every", type=seconds, default=3.0, help="seconds between faults (default: %(default)s)")
     parser.add_argument("--agent", default="plain", help=f"{', '.join(OURS)}, or one of yours (default: %(default)s)")
     parser.add_argument("--message", help="what each task says, for an agent of yours")
     parser.add_argument("--model", default=SIMULATOR, help="only the Simulator: every task is run, and some twice")
@@ -103,17 +103,3 @@ def _in_a_session_of_its_own(command: list[str], environment: dict[str, str]) ->
         finally:  # its nursery ends what is left, however it ends
             process.kill()
         raise
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected an integer of 1 or more, got {text}")
-    return number
-
-
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not (math.isfinite(number) and number > 0):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
-    return number

@@ -10,7 +10,6 @@ struck), 4 the system did not start, 130 Ctrl-C.
 import argparse
 import asyncio
 import importlib
-import math
 import os
 import shutil
 import sys
@@ -21,6 +20,7 @@ from typing import Final
 
 import uvloop
 
+from operations.argument_types import count, seconds
 from tests.chaos.journals import Evidence
 from tests.chaos.long import long
 from tests.chaos.processes import NotStartedError, Size
@@ -120,24 +120,24 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m tests.chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     size, chosen = Size(), Options()
-    parser.add_argument("--tasks", type=_count, default=chosen.tasks, help="good tasks to submit (%(default)s)")
+    parser.add_argument("--tasks", type=count, default=chosen.tasks, help="good tasks to submit (%(default)s)")
     parser.add_argument("--seed", type=int, default=chosen.seed, help="the same seed, the same faults (%(default)s)")
-    parser.add_argument("--every", type=_seconds, default=chosen.every_s, help="seconds between faults (%(default)s)")
-    parser.add_argument("--faults", type=_count, help="most faults (as long as there are tasks)")
+    parser.add_argument("--every", type=seconds, default=chosen.every_s, help="seconds between faults (%(default)s)")
+    parser.add_argument("--faults", type=count, help="most faults (as long as there are tasks)")
     parser.add_argument("--agent", default=chosen.agent, help=f"{' or '.join(OURS)} (%(default)s)")
     parser.add_argument("--message", default=chosen.words, help="what each task says (%(default)s)")
-    parser.add_argument("--at-once", type=_count, default=chosen.at_once, help="tasks open at a time (%(default)s)")
+    parser.add_argument("--at-once", type=count, default=chosen.at_once, help="tasks open at a time (%(default)s)")
     parser.add_argument(
         "--floor", type=int, default=chosen.floor, help="least in flight at all strikes together (%(default)s)"
     )
-    parser.add_argument("--workers", type=_count, default=size.workers, help="worker processes (%(default)s)")
-    parser.add_argument("--gateways", type=_count, default=size.gateways, help="gateway processes (%(default)s)")
-    parser.add_argument("--slots", type=_count, default=size.slots, help="tasks at once in a worker (%(default)s)")
-    parser.add_argument("--lease", type=_seconds, default=size.lease_s, help="LEASE_SECONDS (%(default)s)")
+    parser.add_argument("--workers", type=count, default=size.workers, help="worker processes (%(default)s)")
+    parser.add_argument("--gateways", type=count, default=size.gateways, help="gateway processes (%(default)s)")
+    parser.add_argument("--slots", type=count, default=size.slots, help="tasks at once in a worker (%(default)s)")
+    parser.add_argument("--lease", type=seconds, default=size.lease_s, help="LEASE_SECONDS (%(default)s)")
     parser.add_argument(
-        "--latency", type=_seconds, help=f"of a model call ({size.latency_s:g} for plain, {LATENCY_S:g} for any other)"
+        "--latency", type=seconds, help=f"of a model call ({size.latency_s:g} for plain, {LATENCY_S:g} for any other)"
     )
-    parser.add_argument("--tool-seconds", type=_seconds, help=f"of a tool call ({chosen.tool_s:g} or {TOOL_S:g})")
+    parser.add_argument("--tool-seconds", type=seconds, help=f"of a tool call ({chosen.tool_s:g} or {TOOL_S:g})")
     parser.add_argument("--report-deaths", action="store_true", help="tell the store of a worker's death at once")
     parser.add_argument("--system", default=LONGHAUL, help="what to break (%(default)s)")
     parser.add_argument("--keep", type=Path, help="folder for journals and logs, which then stay")
@@ -146,20 +146,6 @@ def _parser() -> argparse.ArgumentParser:
         "--long", type=Path, metavar="FOLDER", help="the runs of docs/reliability.md, each table into FOLDER; resumes"
     )
     return parser
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected an integer of 1 or more, got {text}")
-    return number
-
-
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not (math.isfinite(number) and number > 0):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
-    return number
 
 
 if __name__ == "__main__":
