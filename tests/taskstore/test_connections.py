@@ -3,10 +3,12 @@
 import asyncio
 import random
 
+import pytest
 import uvloop
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from core_config import Settings
-from taskstore.connection import connect
+from taskstore.connection import connect, connection_pool
 from taskstore.errors import StoreUnavailable
 from taskstore.records import NewTask
 from taskstore.store import TaskStore
@@ -15,10 +17,26 @@ from tests.conftest import RedisServer
 ASKING, CUTS, BETWEEN_S = 100, 60, 0.05
 
 
+def test_a_connection_that_is_closed_is_a_lost_one_on_uvloop_too(settings: Settings) -> None:
+    """uvloop's word for a write to a closed transport is RuntimeError, which nobody expects of a Redis that is away."""
+    with pytest.raises(RedisConnectionError, match="is closed"):
+        uvloop.run(_written_to_when_closed(settings.redis_address))
+
+
+async def _written_to_when_closed(url: str) -> None:
+    pool = connection_pool(url)
+    connection = await pool.get_connection()
+    connection._writer.transport.abort()
+    try:
+        await connection.send_command("PING")
+    finally:
+        await pool.disconnect()
+
+
 def test_connections_that_are_cut_again_and_again_make_no_other_error(
     private_server: RedisServer, private_settings: Settings
 ) -> None:
-    """uvloop's word for a closed transport is a RuntimeError, which nobody expects of a Redis that is away."""
+    """Nobody closes what others use, and who finds a connection closed asks again on another."""
     assert uvloop.run(asyncio.wait_for(_asked_while_cut(private_server.url, private_settings), 120)) > 0
 
 
