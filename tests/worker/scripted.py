@@ -120,7 +120,7 @@ class ScriptedRunner:
                 if not marker.exists():
                     marker.touch()
                     raise AgentError(ErrorCode.PROVIDER_RATE_LIMITED, "planted detail", retry_after=0.0)
-                await until("/nonexistent")
+                await asyncio.Event().wait()
             case "hold":
                 await until(rest)
             case "block":
@@ -140,7 +140,7 @@ class ScriptedRunner:
                 meter.answered(model=work.model, simulated=False, usage=usage, cost_usd=0.01, text="so far")
                 if rest:
                     Path(rest).touch()
-                await until("/nonexistent")
+                await asyncio.Event().wait()
             case "die":
                 die(rest)
             case "surrogate":

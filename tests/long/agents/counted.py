@@ -17,7 +17,8 @@ async def run(given: dict[str, Any], ctx: Any) -> str:
     _write(given, ctx, "begin")
     time.sleep(given.get("stall", 0))  # the fault that is asked for
     until = time.monotonic() + given.get("seconds", float("inf"))
-    while time.monotonic() < until and not Path(given.get("until", "/nonexistent")).exists():
+    file = Path(given["until"]) if "until" in given else None
+    while time.monotonic() < until and not (file and file.exists()):
         if busy := given.get("busy"):
             _compute(busy)
             await asyncio.sleep(0)
