@@ -70,7 +70,9 @@ class Edge:
                 raise  # only a broken connection can still tell the client
             await internal(known).response()(scope, receive, send_on)
         finally:
-            metrics.observe_request(self._endpoint(scope), status or CLIENT_LEFT, time.perf_counter() - began)
+            endpoint = self._endpoint(scope)
+            metrics.REQUESTS.labels(endpoint, str(status or CLIENT_LEFT), "other").inc()
+            metrics.REQUEST_DURATION.labels(endpoint, "other", "").observe(time.perf_counter() - began)
 
     def _endpoint(self, scope: Scope) -> str:
         """The template of the route, also of a call that was turned away before the router saw it."""

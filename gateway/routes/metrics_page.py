@@ -7,12 +7,12 @@ from starlette.responses import Response
 
 from gateway.openapi import problems
 from gateway.running import gateway_of
-from monitoring import metrics
+from monitoring import exposition
 
 
 async def metrics_page(request: Request) -> Response:
     """The counts of this gateway, in Prometheus's text format."""
-    text, content_type = metrics.page(gateway_of(request).settings.gateway_processes)
+    text, content_type = exposition.page(gateway_of(request).settings.gateway_processes)
     return Response(text, media_type=content_type)
 
 
