@@ -7,7 +7,7 @@ import re
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
@@ -152,6 +152,27 @@ class Settings(BaseSettings):
         "https://cloud.langfuse.com",
         validation_alias=AliasChoices("LANGFUSE_HOST", "LANGFUSE_BASE_URL"),
         description="Langfuse server. LANGFUSE_BASE_URL is another name for it.",
+    )
+    langfuse_sample_rate: float = Field(
+        1.0, ge=0, le=1, description="Share of the tasks that are traced, 0 to 1, wherever their traces go."
+    )
+    trace_content: Literal["on", "off"] = Field(
+        "on", description="off: traces hold no inputs, outputs, arguments, metadata and error texts; all else stays."
+    )
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^/\s]+\S*$",
+        description="Any OTLP backend (HTTP) that traces go to, beside Langfuse or alone, such as "
+        "http://127.0.0.1:4318; /v1/traces is added.",
+    )
+    otel_exporter_otlp_headers: SecretStr | None = Field(
+        None, description="Headers for that backend: `name=value,name=value`, values percent-encoded."
+    )
+    trace_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/\s]+\S*\{trace_id\}",
+        description="Where people see a trace, as a task's trace_url says it, such as "
+        "https://grafana.example.com/trace/{trace_id}. Unset: Langfuse's page, if its keys are set.",
     )
 
     var_dir: Path = Field(Path("var"), description="Where pid files, logs and the private Redis's data live.")

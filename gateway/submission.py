@@ -12,6 +12,7 @@ from fastapi import Header
 from agents_config import DEFAULT_AGENT
 from core_config import Settings
 from monitoring import metrics
+from monitoring.traces.ids import parent_of
 from taskstore.errors import AgentUnavailable, NeverDue
 from taskstore.records import Kind, NewTask, Submitted
 
@@ -52,8 +53,21 @@ IdempotencyKey = Annotated[
 ]
 
 
+Traceparent = Annotated[
+    str | None,
+    Header(
+        description="W3C trace context: the task's trace is then a part of yours. What is not valid is passed over.",
+    ),
+]
+
+
 async def submit(
-    gateway: Gateway, caller: Caller, body: ChatBody | TaskBody, kind: Kind, idempotency_key: str | None
+    gateway: Gateway,
+    caller: Caller,
+    body: ChatBody | TaskBody,
+    kind: Kind,
+    idempotency_key: str | None,
+    traceparent: str | None = None,
 ) -> Submitted:
     """Raises Problem and what `TaskStore.submit` raises."""
     typed = await _typed(body, gateway.settings) if isinstance(body, TaskBody) else {}
@@ -80,6 +94,7 @@ async def submit(
         share=body.user_id if caller is LOCAL else None,
         idempotency_key=idempotency_key,
         body_sha256=_fingerprint(body, kind),
+        traceparent=traceparent if parent_of(traceparent) else None,
         **typed,
         **(_timing(body) if isinstance(body, TaskBody) else {}),
     )

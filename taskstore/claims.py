@@ -39,6 +39,26 @@ class Claim:
     """Somebody wants to read the models' words as they come."""
     avoid: Sequence[str] = ()
     """Models of its chain that cool down: not to be called in this run."""
+    age_ms: int = 0
+    """From its submit, or its last replay, to this claim."""
+    waited_ms: int = 0
+    """From when it could have run to this claim."""
+    replays: int = 0
+    traceparent: str | None = None
+    """As in NewTask."""
+    lost: "LostAttempt | None" = None
+    """The attempt before this one, if its worker died with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostAttempt:
+    """What is known of an attempt that nobody could settle. Times are milliseconds before the claim that tells it."""
+
+    fence: int
+    attempt: int
+    began_ms: int
+    ended_ms: int
+    worker: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ from .redis_at_start import until_usable
 from .role import OwnThread, Role
 from .steps import StepLog
 from .tokens import Tokens
+from .traced import end_trace
 from .writer import Writer
 
 LOOK_EVERY_S = 1.0
@@ -241,13 +242,17 @@ class Engine(Worker):
         ctx = {**self.ctx, "job_id": claim.task_id, "job_try": claim.attempt}
         log.info("attempt_started", extra={"task": claim.task_id, "attempt": claim.attempt, "model": claim.model})
         await self._call(self.on_job_start, ctx)
+        settlement, word = None, "lease_lost"
         try:
             settlement = await self._executor.run(attempt)
-            word = "lease_lost" if settlement is None else await self._writer.settle(settlement, attempt.steps)
+            if settlement is not None:
+                word = await self._writer.settle(settlement, attempt.steps)
         except Exception:
             # its lease runs out, and the task is rescued
             log.exception("attempt_broke", extra={"task": claim.task_id, "attempt": claim.attempt})
             return
+        finally:
+            await end_trace(attempt, settlement, word, self.store)
         self._count(claim, settlement, word)
         await self._call(self.on_job_end, ctx)
         await self._call(self.after_job_end, ctx)
