@@ -8,6 +8,7 @@ import tomllib
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
@@ -204,6 +205,23 @@ class Settings(BaseSettings):
                     "IPv6 in brackets, separated by commas"
                 )
         return text
+
+    @field_validator("otel_exporter_otlp_headers")
+    @classmethod
+    def _named_headers(cls, given: SecretStr | None) -> SecretStr | None:
+        for number, entry in enumerate((given.get_secret_value() if given else "").split(","), 1):
+            if entry.strip() and not re.fullmatch(r"\s*[\w-]+\s*=.*", entry):
+                raise ValueError(
+                    f"entry {number} is no name=value; write name=value,name=value, values percent-encoded"
+                )
+        return given
+
+    @cached_property
+    def otlp_headers(self) -> dict[str, str]:
+        """OTEL_EXPORTER_OTLP_HEADERS by name, in lower case."""
+        given = self.otel_exporter_otlp_headers
+        entries = (entry.partition("=") for entry in (given.get_secret_value() if given else "").split(","))
+        return {name.strip().lower(): unquote(value.strip()) for name, _, value in entries if name.strip()}
 
     @cached_property
     def trusted_fetch_hosts(self) -> frozenset[tuple[str, int | None]]:

@@ -47,12 +47,10 @@ _CHATTY = ("uvicorn.error", "httpx", "httpcore", "openai", "LiteLLM", "asyncio",
 
 
 class Redactor:
-    """Takes secrets out of a text: the values given, also as JSON writes them, and whatever looks like a key."""
+    """Takes secrets out of a text: the values given, and whatever looks like a key."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        known = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
-        known |= {json.dumps(secret, ensure_ascii=plain)[1:-1] for secret in known for plain in (True, False)}
-        found = sorted(known, key=len, reverse=True)
+        found = sorted({secret for secret in secrets if len(secret) >= SHORTEST_SECRET}, key=len, reverse=True)
         self._found = found
         self._values = re.compile("|".join(map(re.escape, found))) if found else None
 
@@ -91,10 +89,6 @@ def secrets_of(settings: Settings) -> set[str]:
     password = urlsplit(settings.redis_address).password
     if password:
         secrets |= {password, unquote(password)}
-    if settings.otel_exporter_otlp_headers is not None:
-        for header in settings.otel_exporter_otlp_headers.get_secret_value().split(","):
-            value = header.partition("=")[2].strip()
-            secrets |= {value, unquote(value)}
     for entry in (settings.api_keys or "").split(","):
         secrets |= {part.strip() for part in entry.split(":")[1:2]}
     return secrets

@@ -39,10 +39,10 @@ class Claim:
     """Somebody wants to read the models' words as they come."""
     avoid: Sequence[str] = ()
     """Models of its chain that cool down: not to be called in this run."""
+    queued_ms: int = 0
+    """How long it has been ready to run, and did not."""
     age_ms: int = 0
     """From its submit, or its last replay, to this claim."""
-    waited_ms: int = 0
-    """From when it could have run to this claim."""
     replays: int = 0
     traceparent: str | None = None
     """As in NewTask."""

@@ -50,6 +50,7 @@ def main() -> int:
         servers = load_agents(settings).mcp.values()
         keys = [key for key in map(api_key_of, registry.values()) if key]
         keys += [secret for server in servers for secret in server.secrets()]
+        keys += settings.otlp_headers.values()
     except (ConfigurationError, ValidationError) as error:
         sys.stderr.write(f"The configuration does not work: {error}\n")
         return EXIT_CONFIGURATION

@@ -64,7 +64,7 @@ class AttemptTrace(Trace):
             self._root = self._begin(claim.agent, f"root {claim.replays}", now - claim.age_ms * NS_A_MS, about=about)
             if claim.lost is not None:
                 self._tell_lost(claim.lost, now)
-            queue = self._begin("queue", f"queue {claim.fence}", now - claim.waited_ms * NS_A_MS, self._root)
+            queue = self._begin("queue", f"queue {claim.fence}", now - claim.queued_ms * NS_A_MS, self._root)
             queue.end(now)
             about = {"longhaul.attempt": claim.attempt, "longhaul.worker": worker}
             self._attempt = self._begin(
@@ -80,7 +80,9 @@ class AttemptTrace(Trace):
 
     @contextlib.contextmanager
     def within(self) -> Iterator[None]:
-        with propagate_attributes(**self._names), otel.use_span(self._attempt, record_exception=False):
+        # how the attempt ends is the settlement's to say, not an exception's that passes here
+        use = otel.use_span(self._attempt, record_exception=False, set_status_on_exception=False)
+        with propagate_attributes(**self._names), use:
             yield
 
     def steps(self, listener: StepListener) -> StepListener:

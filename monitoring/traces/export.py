@@ -107,6 +107,7 @@ class CheckedExporter(SpanExporter):
         self._clean = clean
         self._most_waiting = most_waiting
         self._waiting = 0
+        self._sending = 0
         self._lock = threading.Lock()
         self._fails = False
         self._lost = 0
@@ -121,15 +122,16 @@ class CheckedExporter(SpanExporter):
         self._lose(1)
 
     def give_up(self) -> int:
-        """How many were never handed out; counts them as lost."""
+        """How many nobody has taken so far; counts them as lost."""
         with self._lock:
-            left, self._waiting = self._waiting, 0
+            left, self._waiting, self._sending = self._waiting + self._sending, 0, 0
         self._lose(left)
         return left
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         with self._lock:
             self._waiting = max(0, self._waiting - len(spans))
+            self._sending = len(spans)
         why = ""
         try:
             result = self._exporter.export([self._clean(span) for span in spans])
@@ -137,8 +139,10 @@ class CheckedExporter(SpanExporter):
             result, why = SpanExportResult.FAILURE, f"{type(error).__name__}: {error}"
         is_sent = result is SpanExportResult.SUCCESS
         metrics.TRACES.labels(self.backend, "ok" if is_sent else "failed").inc()
+        with self._lock:
+            sent, self._sending = self._sending, 0
         if not is_sent:
-            self._lose(len(spans))
+            self._lose(sent)
         self._say(is_sent, why or LAST_WORD.said())
         return result
 

@@ -24,7 +24,6 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.util.re import parse_env_headers
 
 from core_config import VERSION, Settings
 
@@ -146,9 +145,7 @@ def _backends(settings: Settings) -> Iterator[tuple[str, OTLPSpanExporter]]:
         }
         yield LANGFUSE, _exporter(f"{settings.langfuse_host.rstrip('/')}/api/public/otel/v1/traces", headers)
     if settings.otel_exporter_otlp_endpoint:
-        given = settings.otel_exporter_otlp_headers
-        headers = parse_env_headers(given.get_secret_value(), liberal=True) if given else {}
-        yield OTLP, _exporter(f"{settings.otel_exporter_otlp_endpoint.rstrip('/')}/v1/traces", headers)
+        yield OTLP, _exporter(f"{settings.otel_exporter_otlp_endpoint.rstrip('/')}/v1/traces", settings.otlp_headers)
 
 
 def _exporter(endpoint: str, headers: dict[str, str]) -> OTLPSpanExporter:

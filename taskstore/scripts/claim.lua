@@ -89,8 +89,8 @@ local function avoided(id, model, via)
   return table.concat(found, '\31')
 end
 
-local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema', 'stream', 'replays', 'replayed_at',
-  'traceparent', 'lost' }
+local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema', 'stream', 'queued_ms', 'replays',
+  'replayed_at', 'traceparent', 'lost' }
 
 -- Of the attempt before this one, when its worker died with it: fence, attempt, ms since its begin and its end, worker.
 local function lost_before(r, noted)
@@ -105,8 +105,8 @@ local function answer_of(id, r, via)
   return { id, whole(r.fence), whole(r.attempt), whole(r.crashes), whole(r.retries), r.caller, r.model, r.agent, r.kind,
     body[1] or '', r.user_id, body[2] or '', body[3] or '{}', whole(left), sessions.history(r),
     body[4] or '', body[5] or '', whole(call('EXISTS', steps_key(id))), avoided(id, r.model, via), body[6] or '',
-    whole(math.max(0, r.started_at - (body[8] or r.created_at))), whole(math.max(0, r.started_at - r.queued_at)),
-    body[7] or '0', body[9] or '', lost_before(r, body[10]) }
+    body[7] or '0', whole(math.max(0, r.started_at - (body[9] or r.created_at))), body[8] or '0', body[10] or '',
+    lost_before(r, body[11]) }
 end
 
 local function next_due()

@@ -137,7 +137,7 @@ def ended(store: TaskStore) -> Callable[..., Any]:
             record = await store.get(task_id)
             return record if record.is_final else None
 
-        record: TaskRecord = await eventually(final)
+        record: TaskRecord = await eventually(final, 180)
         return record
 
     return wait

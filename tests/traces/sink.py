@@ -107,7 +107,7 @@ class Sink:
         headers = [{**request.headers, "authorization": ""} for request in self.requests]
         return text in json.dumps(headers) or any(text.encode() in request.body for request in self.requests)
 
-    def until(self, holds: Callable[[list[Span]], bool], within_s: float = 60) -> list[Span]:
+    def until(self, holds: Callable[[list[Span]], bool], within_s: float = 180) -> list[Span]:
         """All spans, as soon as it holds of them."""
         give_up = time.monotonic() + within_s
         while not holds(spans := self.spans()):

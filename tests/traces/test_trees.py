@@ -29,6 +29,11 @@ def usage_of(span: Span) -> dict[str, int]:
     return usage
 
 
+async def held(simulator: Server, message: str) -> bool:
+    """Whether the simulator has a call that it does not answer."""
+    return any(call["outcome"] == "running" for call in simulator.journal(match=message)["calls"])
+
+
 async def test_a_task_with_two_tools(start: StartWorker, submit: Submit, ended: Any, langfuse: Sink) -> None:
     submitted_ns = time.time_ns()
     task_id = await submit("Compute 6 * 7. What time is it?", session_id="s1", user_id="u1", agent="default")
@@ -49,7 +54,8 @@ async def test_a_task_with_two_tools(start: StartWorker, submit: Submit, ended: 
     assert attempt["longhaul.tokens"] == record.usage.total_tokens
 
     # the wait began with the submit and ended with the attempt's begin; one machine, so one clock
-    assert abs(root.start_ns - submitted_ns) < 2e9
+    assert abs(root.start_ns - submitted_ns) < 20e9
+    assert round((queue.end_ns - queue.start_ns) / 1e6) == record.queued_ms
     assert root.start_ns == queue.start_ns < queue.end_ns == attempt.start_ns < attempt.end_ns <= root.end_ns
 
     (run,) = tree.under(attempt)
@@ -61,7 +67,7 @@ async def test_a_task_with_two_tools(start: StartWorker, submit: Submit, ended: 
     assert usage_of(first)["total"] + usage_of(second)["total"] == record.usage.total_tokens
     for generation in (first, second):
         assert generation["longhaul.model"] == SIMULATOR
-        assert generation["langfuse.observation.model.name"] == "simulator"
+        assert generation["langfuse.observation.model.name"].endswith("simulator")
         assert json.loads(generation["langfuse.observation.cost_details"]) == {"total": 0.0}
 
     for span in tree.spans.values():  # what Langfuse finds them by
@@ -114,7 +120,7 @@ async def test_an_attempt_whose_worker_is_killed_is_told_of_by_the_next_one(
     assert simulator.http.put(f"{simulator.root}/control", json=rules).status_code == 200
     dying = start()
     task_id = await submit(message)
-    simulator.call(message, outcome="running")
+    await eventually(lambda: held(simulator, message), 180)
     langfuse.until(lambda spans: any(one.name == "tools" for one in spans))
     dying.signal(signal.SIGKILL)
     simulator.http.delete(f"{simulator.root}/control")
@@ -138,7 +144,7 @@ async def test_a_cancelled_task(
     start()
     message = f"Hello [[hang]] {time.time_ns()}"
     task_id = await submit(message)
-    simulator.call(message[-12:])
+    await eventually(lambda: held(simulator, message), 180)
     await store.cancel(task_id)
     assert (await ended(task_id)).status == "cancelled"
     tree = tree_of(langfuse, task_id)
@@ -190,7 +196,7 @@ async def test_a_function_s_steps_are_spans(start: StartWorker, submit: Submit, 
     assert record.result == "42"
     tree = tree_of(langfuse, task_id)
     (run,) = tree.under(tree.named("attempt 1"))
-    read, compute, noted = tree.under(run)
+    read, compute, noted = (one for one in tree.under(run) if one.type == "span")
     assert [one.name for one in (read, compute, noted)] == ["read", "compute", "noted"]
     assert json.loads(read["langfuse.observation.input"]) == {"given": "apple"}
     assert "[simulated]" in read["langfuse.observation.output"]
@@ -250,5 +256,5 @@ async def test_a_backend_that_hangs_costs_no_task_anything(
     async def gone() -> bool:
         return worker.is_dead
 
-    await eventually(gone)
+    await eventually(gone, 180)
     assert "tracing_unsent" in worker.said()
