@@ -63,7 +63,7 @@ class Keys:
         return f"{self.prefix}caller:{caller}"
 
     def callers(self) -> str:
-        """Set of the callers who have tasks. A name goes with its last task."""
+        """Set of the callers who have tasks or sessions. A name goes with the last of them."""
         return f"{self.prefix}callers"
 
     def idempotency(self, caller: str, key: str) -> str:
@@ -154,6 +154,16 @@ class Keys:
         estimates go by. A day after the last.
         """
         return f"{self.prefix}pace:{model}:{agent}"
+
+    def counts(self) -> str:
+        """Hash: what operators count, by metric and label values (joined by 0x1f); money in billionths of a USD. Never
+        expires: its fields are bounded by configuration. `tally` in scripts/_prelude.lua.
+        """
+        return f"{self.prefix}counts"
+
+    def behind(self) -> str:
+        """Hash: how many of a caller's tasks stand behind another one of their session, by caller; none without any."""
+        return f"{self.prefix}behind"
 
     def swept(self) -> str:
         """Hash: `at` (ms) of the last sweep, which finds gaps and clock jumps; `cursor` of the orphan scan."""
