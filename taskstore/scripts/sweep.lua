@@ -5,7 +5,10 @@
 -- Event: status retrying, failed or cancelled
 also_when_full()
 local dead_worker, LIMIT = ARGV[2], tonumber(ARGV[3])
-local GAP_MS, OVERDUE_MS = 3000, 30000
+local OVERDUE_MS = 30000
+-- Renewed every third of a lease, one has two thirds left at least when Redis goes away. So a time without a sweep that
+-- could have cost a lease counts as a gap; one process's sweeps, twice a second, are never so far apart by themselves.
+local GAP_MS = math.min(3000, math.max(1000, 0.6 * policy.lease))
 local counts = { rescued = 0, expired = 0, forgotten = 0, placed = 0, granted = 0 }
 
 local lanes = call('SMEMBERS', P .. 'lanes')

@@ -2,29 +2,18 @@
 
 from core_config import Settings
 from taskstore.store import TaskStore
-from tests.worker.conftest import eventually, new_task
-from worker import reaper
+from tests.worker.conftest import new_task
 from worker.outage import Outage
-from worker.reaper import Reaper
+from worker.reaper import EVERY_S, JUST_AFTER_S, Reaper
 
 
-async def test_it_sweeps_when_a_lease_ends_and_not_only_at_its_own_pace(store, settings: Settings, monkeypatch):
-    """At its own pace it would look once, now, and then never in this test's time."""
-    monkeypatch.setattr(reaper, "EVERY_S", 3_600.0)
-    task = new_task()
-    await store.submit(task)
-    claimed = await store.claim("w1", 1, room=1, extra=0, models={"M": None})
-    assert [claim.task_id for claim in claimed.tasks] == [task.task_id]
+async def test_it_looks_again_when_a_lease_ends_and_else_at_its_own_pace(store: TaskStore, settings: Settings):
+    await store.submit(new_task())
+    await store.claim("w1", 1, room=1, extra=0, models={"M": None})
     one = Reaper(settings, Outage())
-    await one.start()
-
-    async def rescued() -> bool:
-        return (await store.get(task.task_id)).status != "running"
-
-    try:
-        await eventually(rescued)
-    finally:
-        await one.stop()
+    assert await one._sweep(store) == EVERY_S
+    await store.redis.zadd(store.keys.leases("M:b"), {await only_task(store): await clock(store) + EVERY_S * 500})
+    assert await one._sweep(store) <= EVERY_S / 2 + JUST_AFTER_S
 
 
 async def test_a_sweep_says_when_the_next_lease_ends(store: TaskStore):
@@ -41,3 +30,8 @@ async def test_a_sweep_says_when_the_next_lease_ends(store: TaskStore):
 async def clock(store: TaskStore) -> int:
     seconds, micros = await store.redis.time()
     return int(seconds * 1000 + micros // 1000)
+
+
+async def only_task(store: TaskStore) -> str:
+    (task_id,) = await store.redis.zrange(store.keys.leases("M:b"), 0, -1)
+    return str(task_id)
