@@ -71,6 +71,7 @@ SHOWN_BY = {
     },
     "tests/models/test_registry.py": {
         "ACTIVE_MODEL_KEY": "test_the_active_model",
+        "SIMULATOR_HOST": "test_the_simulator_may_be_on_another_host",
         "SIMULATOR_PORT": "test_the_simulator_s_address_follows_its_port",
         "DEEPSEEK_API_KEY": "test_the_active_model",
         "DASHSCOPE_API_KEY": "test_the_active_model",
