@@ -157,6 +157,12 @@ class Settings(BaseSettings):
         description="Langfuse server. LANGFUSE_BASE_URL is another name for it.",
     )
 
+    grafana_url: str | None = Field(None, description="Grafana that monitoring/import_dashboard.py writes to.")
+    grafana_token: SecretStr | None = Field(None, description="Token of a Grafana service account.")
+    grafana_user: str | None = Field(None, description="Grafana user, where there is no token.")
+    grafana_password: SecretStr | None = Field(None, description="Password of that user.")
+    prometheus_url: str = Field("http://127.0.0.1:9090", description="Where Grafana reaches Prometheus.")
+
     var_dir: Path = Field(Path("var"), description="Where pid files, logs and the private Redis's data live.")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR.")
 
