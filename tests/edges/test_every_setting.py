@@ -112,6 +112,10 @@ SHOWN_BY = {
         "DATABASE_TIMEOUT_SECONDS": "test_an_endless_query_is_stopped",
         "DATABASE_MAX_ROWS": "test_rows_are_counted_and_cut",
     },
+    "tests/monitoring/test_logs.py": {
+        "LOG_FORMAT": "test_an_event_is_one_object",
+        "LOG_CONTENT": "test_debug_lines_of_libraries_need_leave_to_hold_contents",
+    },
     "tests/monitoring/test_tracing.py": {
         "LANGFUSE_PUBLIC_KEY": "test_no_secret_is_in_a_trace",
         "LANGFUSE_SECRET_KEY": "test_no_secret_is_in_a_trace",
