@@ -165,6 +165,14 @@ class Settings(BaseSettings):
 
     var_dir: Path = Field(Path("var"), description="Where pid files, logs and the private Redis's data live.")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR.")
+    log_format: str = Field(
+        "line", pattern="^(line|json)$", description="line, for people, or json, one object a line: docs/logs.md."
+    )
+    log_content: bool = Field(
+        False,
+        description="Lets the log hold what people ask and models answer: the beginnings of both when a task ends, and "
+        "the DEBUG lines of libraries.",
+    )
 
     @field_validator("var_dir", "models_file", "agents_file", "api_keys_file")
     @classmethod

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core_config import is_loopback
+from monitoring import log_context
 from taskstore.errors import StoreUnavailable
 
 from .auth import LOCAL, Caller, KeyRing
@@ -44,6 +45,8 @@ class Guard:
                 await problem.response()(scope, receive, send)
                 return
             scope.setdefault("state", {})["caller"] = caller
+            if caller is not None and caller.name:
+                log_context.bind(caller=caller.name)
         await self._app(scope, receive, send)
 
     @staticmethod

@@ -120,6 +120,10 @@ SHOWN_BY = {
         "GRAFANA_PASSWORD": "test_a_user_and_a_password_do_where_there_is_no_token",
         "PROMETHEUS_URL": "test_it_reads_its_settings",
     },
+    "tests/monitoring/test_logs.py": {
+        "LOG_FORMAT": "test_an_event_is_one_object",
+        "LOG_CONTENT": "test_debug_lines_of_libraries_need_leave_to_hold_contents",
+    },
     "tests/monitoring/test_tracing.py": {
         "LANGFUSE_PUBLIC_KEY": "test_no_secret_is_in_a_trace",
         "LANGFUSE_SECRET_KEY": "test_no_secret_is_in_a_trace",
