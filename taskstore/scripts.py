@@ -108,7 +108,7 @@ class Scripts:
                     pipe.execute_command(*command)
                 return await pipe.execute(raise_on_error=False)
 
-        with _translating():
+        with translating():
             answers: list[Any] = await self._twice(send, [self._policy])
             if isinstance(answers[0], NoScriptError):
                 await self._redis.script_load(script.script)
