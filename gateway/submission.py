@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import logging
 import secrets
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -11,8 +12,8 @@ from fastapi import Header
 
 from agents_config import DEFAULT_AGENT
 from core_config import Settings
-from monitoring import metrics
-from monitoring.traces.ids import parent_of
+from monitoring import log_context, metrics
+from monitoring.traces.ids import callers_trace_of, parent_of
 from taskstore.errors import AgentUnavailable, NeverDue
 from taskstore.records import Kind, NewTask, Submitted
 
@@ -52,13 +53,14 @@ IdempotencyKey = Annotated[
     ),
 ]
 
-
 Traceparent = Annotated[
     str | None,
     Header(
         description="W3C trace context: the task's trace is then a part of yours. What is not valid is passed over.",
     ),
 ]
+
+log = logging.getLogger(__name__)
 
 
 async def submit(
@@ -105,8 +107,10 @@ async def submit(
     except NeverDue as error:  # by Redis's clock: this machine's may be wrong
         text = "counts from now, and run_at comes later: the task could never run"
         raise invalid([{"loc": ["body", "deadline_s"], "msg": text, "type": "deadline_before_run"}]) from error
+    log_context.bind(task=submitted.task_id, trace=callers_trace_of(task.traceparent) if submitted.created else None)
     if submitted.created:
         metrics.TASKS_ENQUEUED.inc()
+        log.info("task_submitted", extra={"agent": agent, "model": model, "lane": kind.name.lower()})
     return submitted
 
 

@@ -24,7 +24,7 @@ from core_config import (
     keep_loopback_off_proxies,
     load_registry,
 )
-from monitoring.logs import setup_logging
+from monitoring.logs import log_what_ends_it, setup_logging
 from monitoring.tracing import Tracing
 from taskstore.claims import ModelRules
 from taskstore.records import WorkerInfo
@@ -50,7 +50,6 @@ def main() -> int:
         servers = load_agents(settings).mcp.values()
         keys = [key for key in map(api_key_of, registry.values()) if key]
         keys += [secret for server in servers for secret in server.secrets()]
-        keys += settings.otlp_headers.values()
     except (ConfigurationError, ValidationError) as error:
         sys.stderr.write(f"The configuration does not work: {error}\n")
         return EXIT_CONFIGURATION
@@ -97,6 +96,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    log_what_ends_it()
     code = main()
     logging.shutdown()
     # Everything is closed. To take down the LLM libraries' modules one by one costs seconds, of every stop and restart.

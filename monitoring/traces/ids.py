@@ -38,10 +38,16 @@ def parent_of(traceparent: str | None) -> ParentSpan | None:
     return ParentSpan(found["trace"], found["parent"], bool(int(found["flags"], 16) & _SAMPLED))
 
 
+def callers_trace_of(traceparent: str | None) -> str | None:
+    """The trace that the caller named, for log lines: without it the task's id says all."""
+    parent = parent_of(traceparent)
+    return parent.trace_id if parent else None
+
+
 def trace_id_of(task_id: str, traceparent: str | None = None) -> str:
     """32 hexadecimal digits."""
-    if parent := parent_of(traceparent):
-        return parent.trace_id
+    if named := callers_trace_of(traceparent):
+        return named
     if _TRACE_ID.fullmatch(task_id) and int(task_id, 16):
         return task_id
     return hashlib.sha256(task_id.encode()).hexdigest()[:32]

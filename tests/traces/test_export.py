@@ -24,6 +24,7 @@ from tests.conftest import free_port
 from .sink import Sink, sink
 
 SECRET = "canary.of-a-provider.4f9a8b7c"
+AWKWARD = 'canary "quoted" \\ slashed ü'
 LANGFUSE_SECRET = "canary.langfuse.91d2c3e4"
 TOKEN = "canary%2Eof%20otlp"
 TASK = "1f496ac277d080b89d9b54a4c4209b35"
@@ -56,7 +57,7 @@ async def make() -> AsyncIterator[MakeTracing]:
         if otlp is not None:
             given["otel_exporter_otlp_endpoint"] = otlp if isinstance(otlp, str) else otlp.url
         settings = Settings(_env_file=None, **given)
-        made.append(Tracing(settings, Redactor({SECRET, *secrets_of(settings), *settings.otlp_headers.values()}), "w1"))
+        made.append(Tracing(settings, Redactor({SECRET, AWKWARD, *secrets_of(settings)}), "w1"))
         return made[-1]
 
     yield make
@@ -149,13 +150,13 @@ async def test_no_secret_is_in_any_span(
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", f"deployment={SECRET}")
     place = {"langfuse": langfuse, "otlp": otlp}[which]
     traces = make(**{which: place}, otel_exporter_otlp_headers=f"authorization={TOKEN}")
-    said = f"use {SECRET} and canary.of otlp or {LANGFUSE_SECRET}"
-    metadata = {"note": [SECRET, {"deep": SECRET}], SECRET: "name"}
+    said = f"use {SECRET} and {AWKWARD} and canary.of otlp or {LANGFUSE_SECRET}"
+    metadata = {"note": [SECRET, {"deep": AWKWARD}], SECRET: "name"}
     await run(traces, claim(message=said, user_id=SECRET, agent=f"of {SECRET}"), metadata=metadata)
     await traces.close()
     sent = str(place.spans())
     assert sent.count("[redacted]") > 10
-    for secret in (SECRET, LANGFUSE_SECRET if which == "langfuse" else SECRET, "canary.of otlp"):
+    for secret in (SECRET, "quoted", "slashed", LANGFUSE_SECRET if which == "langfuse" else SECRET, "canary.of otlp"):
         assert not place.holds(secret), secret
         assert secret not in sent
 

@@ -31,7 +31,7 @@ def run(name: str, settings: dict[str, Any], log: str) -> None:
     with open(log, "ab", buffering=0) as out:  # noqa: PTH123  its descriptor takes the place of stderr
         os.dup2(out.fileno(), 2)
     chosen = Settings(_env_file=None, **settings)
-    redact = setup_logging(chosen, "worker", chosen.otlp_headers.values())
+    redact = setup_logging(chosen, "worker")
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     runner, tracing = AgentRunner(chosen), Tracing(chosen, redact, name)
