@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from core_config import Settings
 from taskstore.claims import Claim
 
+from . import log_context
 from .traces.ids import has_langfuse, is_sampled, trace_id_of
 from .traces.trace import NOT_TRACED, Trace
 
@@ -46,9 +47,10 @@ class Tracing:
 
     def begin(self, claim: Claim) -> Trace:
         """The trace of an attempt that begins now. Raises nothing: tracing is never a task's trouble."""
-        spans = self._spans
-        if spans is None or not is_sampled(trace_id_of(claim.task_id, claim.traceparent), self._rate):
+        spans, trace_id = self._spans, trace_id_of(claim.task_id, claim.traceparent)
+        if spans is None or not is_sampled(trace_id, self._rate):
             return NOT_TRACED
+        log_context.bind(trace=trace_id)
         try:
             from .traces.attempt import AttemptTrace  # noqa: PLC0415  as above
 
@@ -66,8 +68,8 @@ class Tracing:
 
 
 def _say_off(settings: Settings) -> None:
-    remedy = "set LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY, or OTEL_EXPORTER_OTLP_ENDPOINT"
+    about = {"remedy": "set LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY, or OTEL_EXPORTER_OTLP_ENDPOINT"}
+    level = logging.INFO
     if settings.langfuse_public_key or settings.langfuse_secret_key:
-        log.warning("tracing_off", extra={"cause": "one of Langfuse's two keys is missing", "remedy": remedy})
-    else:
-        log.info("tracing_off", extra={"remedy": remedy})
+        about, level = {"cause": "one of Langfuse's two keys is missing", **about}, logging.WARNING
+    log.log(level, "tracing_off", extra=about)

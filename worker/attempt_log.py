@@ -7,7 +7,6 @@ from typing import Any
 
 from core_config import Settings
 from monitoring import log_context
-from monitoring.traces.ids import callers_trace_of
 from taskstore.claims import Claim, SettleKind, Settlement
 from taskstore.states import Status
 
@@ -36,7 +35,6 @@ def begins(claim: Claim) -> None:
         caller=claim.caller,
         agent=claim.agent,
         model=claim.model,
-        trace=callers_trace_of(claim.traceparent),
     )
     log.log(logging.INFO if claim.attempt > 1 else logging.DEBUG, "attempt_started")
 

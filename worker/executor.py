@@ -92,7 +92,7 @@ class Executor:
             trace = attempt.trace
             with trace.within():
                 return await self._runner.run(
-                    work, meter, callbacks=trace.callbacks, on_step=trace.steps(attempt.steps.note)
+                    work, meter, callbacks=trace.callbacks(), on_step=trace.steps(attempt.steps.note)
                 )
         except asyncio.CancelledError:
             raise

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.runnables.config import ensure_config
 from langfuse import propagate_attributes
 from opentelemetry import trace as otel
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, Status, StatusCode, TraceFlags
@@ -71,7 +72,6 @@ class AttemptTrace(Trace):
                 f"attempt {claim.attempt}", f"attempt {claim.fence}", now, self._root, about=about
             )
 
-    @property
     def callbacks(self) -> "Sequence[BaseCallbackHandler]":
         run_id = span_id_of(self._claim.task_id, f"run {self._claim.fence}")
         handler = TracedRun(self._spans.public_key, (self._trace_id, run_id))
@@ -137,12 +137,9 @@ class AttemptTrace(Trace):
 
     def _step(self, event: StepEvent) -> None:
         if event.phase == "start":
-            # below the call that the code is in, if it is in one
-            here = otel.get_current_span()
-            inside = here if here.get_span_context().trace_id == self._trace_id else self._attempt
             attributes = {TYPE: "span"} | ({} if event.arguments is None else {INPUT: event.arguments})
             self._steps[event.number] = self._spans.tracer.start_span(
-                event.name, otel.set_span_in_context(inside), attributes=attributes
+                event.name, otel.set_span_in_context(self._enclosing()), attributes=attributes
             )
         elif span := self._steps.pop(event.number, None):
             if event.result is not None:
@@ -150,6 +147,14 @@ class AttemptTrace(Trace):
             if event.error is not None:
                 _fail(span, "", event.error)
             span.end()
+
+    def _enclosing(self) -> Span:
+        """The span of the call that the current code is in, by LangChain's own word: which span is OpenTelemetry's
+        current one says less, since a model call that ends in another context leaves its own behind.
+        """
+        run_id = getattr(ensure_config().get("callbacks"), "parent_run_id", None)
+        found = (handler.span_of(run_id) for handler in self._handlers if run_id is not None)
+        return next((span for span in found if span is not None), self._attempt)
 
 
 def _names(claim: Claim) -> dict[str, Any]:

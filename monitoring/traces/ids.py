@@ -39,7 +39,7 @@ def parent_of(traceparent: str | None) -> ParentSpan | None:
 
 
 def callers_trace_of(traceparent: str | None) -> str | None:
-    """The trace that the caller named, for log lines: without it the task's id says all."""
+    """The trace that the caller named, if it named one."""
     parent = parent_of(traceparent)
     return parent.trace_id if parent else None
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langfuse.langchain import CallbackHandler
+from opentelemetry.trace import Span
 
 from agent.errors import AgentError
 
@@ -46,6 +47,11 @@ class TracedRun(CallbackHandler):
         self._note(run_id, "longhaul.error_code", str(code))
         return super().on_llm_error(error, run_id=run_id, **kwargs)
 
+    def span_of(self, run_id: UUID) -> Span | None:
+        """Of a call that is under way."""
+        observation = self._runs.get(run_id)
+        return None if observation is None else observation._otel_span  # noqa: SLF001  Langfuse has no way to it of its own
+
     def close(self) -> None:
         """Ends what the run has left open, which is what a run does that ignores its cancellation."""
         for run_id in reversed(list(self._runs)):
@@ -54,8 +60,8 @@ class TracedRun(CallbackHandler):
                 observation.update(level="ERROR", status_message="The attempt ended without it.").end()
 
     def _note(self, run_id: UUID, name: str, value: str) -> None:
-        if observation := self._runs.get(run_id):
-            observation._otel_span.set_attribute(name, value)  # noqa: SLF001  Langfuse has no way to it of its own
+        if span := self.span_of(run_id):
+            span.set_attribute(name, value)
 
 
 def _known(response: LLMResult) -> Mapping[str, Any] | None:

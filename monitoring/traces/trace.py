@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 class Trace:
     is_on = False
 
-    @property
     def callbacks(self) -> "Sequence[BaseCallbackHandler]":
         """For the run, and for no other: a handler keeps the state of what it watches."""
         return ()

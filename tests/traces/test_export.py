@@ -85,7 +85,7 @@ async def run(tracing: Tracing, claimed: Claim | None = None, *, metadata: dict[
     trace = tracing.begin(asked)
     agent = RunnableLambda(str.strip) | RunnableLambda(fail)
     with pytest.raises(RuntimeError), trace.within():
-        await agent.ainvoke(asked.message, {"callbacks": list(trace.callbacks), "metadata": metadata or {}})
+        await agent.ainvoke(asked.message, {"callbacks": list(trace.callbacks()), "metadata": metadata or {}})
     error = f"could not use {asked.message}"
     trace.end(Settlement(task_id=TASK, fence=1, kind="fail", error_code="internal", error=error), "failed")
 
@@ -150,6 +150,11 @@ async def test_no_secret_is_in_any_span(
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", f"deployment={SECRET}")
     place = {"langfuse": langfuse, "otlp": otlp}[which]
     traces = make(**{which: place}, otel_exporter_otlp_headers=f"authorization={TOKEN}")
+    spans = traces._spans
+    assert spans
+    with spans.tracer.start_as_current_span(f"of {SECRET}") as odd:
+        odd.add_event(f"saw {SECRET}", {"what": [f"a {SECRET}"]})
+        odd.add_link(odd.get_span_context(), {"why": SECRET})
     said = f"use {SECRET} and {AWKWARD} and canary.of otlp or {LANGFUSE_SECRET}"
     metadata = {"note": [SECRET, {"deep": AWKWARD}], SECRET: "name"}
     await run(traces, claim(message=said, user_id=SECRET, agent=f"of {SECRET}"), metadata=metadata)
@@ -257,7 +262,7 @@ async def test_what_a_run_leaves_open_is_ended_with_its_attempt(make: MakeTracin
         return "late"
 
     with trace.within():
-        callbacks = list(trace.callbacks)
+        callbacks = list(trace.callbacks())
         late = asyncio.create_task(RunnableLambda(hold).ainvoke("x", {"callbacks": callbacks}))  # type: ignore[arg-type]  # its stubs miss async functions
     while not callbacks[0]._runs:  # type: ignore[attr-defined]  # Langfuse's own
         await asyncio.sleep(0.01)
@@ -301,7 +306,7 @@ async def test_without_keys_it_is_off_and_says_so_once(
     for _ in range(3):
         trace = traces.begin(claim())
         assert trace is NOT_TRACED
-        assert list(trace.callbacks) == []
+        assert list(trace.callbacks()) == []
         assert trace.steps(print) is print
         with trace.within():
             pass

@@ -72,7 +72,7 @@ async def test_a_submit_sent_again_keeps_its_first_trace(gateway: RunningGateway
     async with gateway.client() as client:
         ids = []
         for header in (VALID, f"00-{TRACE[::-1]}-{PARENT}-01"):
-            headers = {"traceparent": header, "idempotency-key": "the same"}
+            headers = {"traceparent": header, "idempotency-key": "the-same"}
             ids.append((await client.post("/task", json={"message": "x"}, headers=headers)).json()["task_id"])
     assert ids[0] == ids[1]
     assert (await store.get(ids[0])).traceparent == VALID
