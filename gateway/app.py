@@ -10,7 +10,8 @@ from starlette.middleware.cors import CORSMiddleware
 
 from agents_config import AgentConfig, load_agents
 from core_config import VERSION, ConfigurationError, Settings
-from monitoring import metrics
+from monitoring import metrics, redis_calls
+from monitoring.process_metrics import ProcessMetrics
 from taskstore.connection import connect
 from taskstore.follow import Follower
 from taskstore.store import TaskStore
@@ -80,19 +81,22 @@ async def _running(
         settings,
         models,
         agents,
-        TaskStore(redis, settings),
+        TaskStore(redis, settings, redis_calls.observe),
         watcher,
         Follower(redis, watcher, settings),
         WatchTokens(redis, settings),
     )
-    if settings.gateway_processes > 1 and not metrics.counts_are_shared():
+    if settings.gateway_processes > 1 and metrics.SHARED is None:
         log.warning("metrics_not_shared", extra={"remedy": f"set {metrics.MULTIPROC_DIR} to a directory"})
+    process = ProcessMetrics("gateway")
+    await process.start()
     await watcher.start()
     log.info("started", extra={"model": models.active, "simulated": models.registry[models.active].simulated})
     try:
         yield
     finally:
         await watcher.stop()
+        await process.stop()
         await listening.aclose()
         await redis.aclose()
         log.info("stopped")

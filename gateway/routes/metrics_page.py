@@ -1,5 +1,7 @@
 """GET /metrics, for Prometheus."""
 
+import asyncio
+
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 from starlette.requests import Request
@@ -12,7 +14,8 @@ from monitoring import exposition
 
 async def metrics_page(request: Request) -> Response:
     """The counts of this gateway, in Prometheus's text format."""
-    text, content_type = exposition.page(gateway_of(request).settings.gateway_processes)
+    # in a thread: it reads what other processes counted, and waits for one that is putting it together
+    text, content_type = await asyncio.to_thread(exposition.page, gateway_of(request).settings.gateway_processes)
     return Response(text, media_type=content_type)
 
 
