@@ -57,7 +57,7 @@ class Copy:
             "GATEWAY_PORT": str(self.port),
             "DRAIN_SECONDS": "5",
         }
-        for name in ("operations", "taskstore", "agent", "longhaul_client"):
+        for name in ("operations", "monitoring", "taskstore", "agent", "longhaul_client"):
             self.add(name)
         for name in (
             "manage.py",
