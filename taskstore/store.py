@@ -275,8 +275,13 @@ class TaskStore:
 
         `dead` names a worker that is known to have ended: its tasks are rescued without waiting for their leases.
         """
-        flat = await self._scripts.run("sweep", dead, SWEEP_LIMIT)
-        return {name: int(count) for name, count in zip(flat[::2], flat[1::2], strict=True)}
+        return (await self.reap(dead))[0]
+
+    async def reap(self, dead: str = "") -> tuple[dict[str, int], int | None]:
+        """A sweep, for who makes the next one: also ms until the next lease ends, None when nothing runs."""
+        next_end, flat = await self._scripts.run("sweep", dead, SWEEP_LIMIT)
+        counts = {name: int(count) for name, count in zip(flat[::2], flat[1::2], strict=True)}
+        return counts, int(next_end) if next_end else None
 
     # -- the operator's
 
