@@ -206,7 +206,7 @@ def test_processes_that_share_a_directory_share_their_counts(
                 if b"/health" in file.read_bytes()
             }
 
-        until, asked, answered = time.monotonic() + 60, 0, 0
+        until, asked, answered = time.monotonic() + 180, 0, 0
         while served() != {one.process.pid for one in processes}:
             assert time.monotonic() < until, [one.said() for one in processes]
             asked += 1
