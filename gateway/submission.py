@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import logging
 import secrets
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from starlette.requests import Request
 
 from agents_config import DEFAULT_AGENT
 from core_config import Settings
-from monitoring import metrics
+from monitoring import log_context, metrics
 from taskstore.errors import AgentUnavailable, NeverDue
 from taskstore.records import Kind, NewTask, Submitted
 
@@ -53,6 +54,8 @@ IdempotencyKey = Annotated[
     ),
 ]
 
+log = logging.getLogger(__name__)
+
 
 async def submit(request: Request, body: ChatBody | TaskBody, kind: Kind, idempotency_key: str | None) -> Submitted:
     """Raises Problem and what `TaskStore.submit` raises."""
@@ -92,8 +95,10 @@ async def submit(request: Request, body: ChatBody | TaskBody, kind: Kind, idempo
         text = "counts from now, and run_at comes later: the task could never run"
         raise invalid([{"loc": ["body", "deadline_s"], "msg": text, "type": "deadline_before_run"}]) from error
     noted_of(request.scope).model = model
+    log_context.bind(task=submitted.task_id)
     if submitted.created:
         metrics.TASKS_ENQUEUED.inc()
+        log.info("task_submitted", extra={"agent": agent, "model": model, "lane": kind.name.lower()})
     return submitted
 
 

@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 
 from core_config import SIMULATOR, Settings, keep_loopback_off_proxies
+from monitoring.logs import log_what_ends_it, setup_logging
 from operations import (
     configuration,
     kept,
@@ -103,7 +104,7 @@ class Supervisor:
         """What a process of ours gets: the operator's environment and where its neighbours are."""
         environment = {**os.environ, "REDIS_URL": self.redis_url, "PYTHONUNBUFFERED": "1"}
         if self.simulator_port is not None:
-            environment["SIMULATOR_PORT"] = str(self.simulator_port)
+            environment |= {"SIMULATOR_HOST": "127.0.0.1", "SIMULATOR_PORT": str(self.simulator_port)}
         return environment
 
     def choose_model(self, settings: Settings) -> None:
@@ -245,11 +246,7 @@ def main(kind: type[Supervisor] = Supervisor) -> int:
     os.chdir(settings.var_dir)  # so that the control socket's path is short, however long VAR_DIR is
     if not _alone(settings.var_dir):
         return ALREADY_RUNNING
-    handler = logfiles.LogFile(settings.var_dir, "supervisor")
-    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    setup_logging(settings, "supervisor", handler=logfiles.LogFile(settings.var_dir, "supervisor"))
     keep_loopback_off_proxies()
     old = runstate.read(settings.var_dir)
     if old:
@@ -262,4 +259,5 @@ def main(kind: type[Supervisor] = Supervisor) -> int:
 
 
 if __name__ == "__main__":
+    log_what_ends_it()
     sys.exit(main())

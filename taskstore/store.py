@@ -32,6 +32,7 @@ from .estimate import Look, outlook_of
 from .events import TaskHistory, event_of, held_of, moment
 from .keys import Keys
 from .listing import MOST_LOOKED_AT, Cursor, TaskFilter, TaskPage, bound_ms, page_of
+from .measures import Measures, measure
 from .records import (
     RECORD_VERSION,
     Cooling,
@@ -303,6 +304,10 @@ class TaskStore:
             [paused_of(what, int(ms)) for what, ms in paused],
             [Cooling(model, int(left), code) for model, left, code in cooling],
         )
+
+    async def measures(self) -> Measures:
+        """What operators' metrics are made of, in one round trip."""
+        return await measure(self._scripts, self.keys.counts())
 
     async def pause(self, kind: Literal["model", "agent"], name: str) -> None:
         """Tasks of that model or agent are accepted, but not started; those that run go on."""

@@ -30,7 +30,7 @@ from taskstore.errors import StoreUnavailable
 from taskstore.records import Kind, WorkerInfo
 from taskstore.store import TaskStore
 
-from . import observed
+from . import attempt_log, observed
 from .announcement import Prepare, announce
 from .attempt import Attempt, Stop, attempt_name
 from .attendant import Attendant
@@ -255,7 +255,7 @@ class Engine(Worker):
         attempt = self.attempts[job_id]
         claim, began = attempt.claim, time.monotonic()
         ctx = {**self.ctx, "job_id": claim.task_id, "job_try": claim.attempt}
-        log.info("attempt_started", extra={"task": claim.task_id, "attempt": claim.attempt, "model": claim.model})
+        attempt_log.begins(claim)
         await self._call(self.on_job_start, ctx)
         try:
             settlement = await self._executor.run(attempt)
@@ -269,10 +269,9 @@ class Engine(Worker):
         await self._call(self.after_job_end, ctx)
 
     def _count(self, claim: Claim, settlement: Settlement | None, word: Settled | None, seconds: float) -> None:
-        about: dict[str, Any] = {"task": claim.task_id, "attempt": claim.attempt}
         if settlement is None or word is None or word != "ok":
             observed.lost(claim, seconds, gave_up=settlement is None)
-            log.warning("attempt_refused", extra={**about, "cause": "lease_lost"})
+            log.warning("attempt_refused", extra={"cause": "lease_lost"})
             return
         observed.ended(claim, settlement.kind, seconds, cancelled_after_ms=word.cancelled_after_ms)
         match settlement.kind:
@@ -282,9 +281,7 @@ class Engine(Worker):
                 self.jobs_retried += 1
             case _:
                 self.jobs_failed += 1
-        if settlement.error_code is not None:
-            about["error_code"] = settlement.error_code
-        log.info("attempt_ended", extra={**about, "outcome": settlement.kind})
+        attempt_log.ends(claim, settlement, seconds, self._settings)
 
     async def _call(self, hook: Callable[[dict[Any, Any]], Awaitable[None]] | None, ctx: dict[Any, Any]) -> None:
         if hook:

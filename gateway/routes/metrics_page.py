@@ -13,9 +13,11 @@ from monitoring import exposition
 
 
 async def metrics_page(request: Request) -> Response:
-    """The counts of this gateway, in Prometheus's text format."""
+    """The counts of this gateway, and those that the whole deployment keeps in Redis, in Prometheus's text format."""
+    gateway = gateway_of(request)
+    processes, stored = gateway.settings.gateway_processes, await gateway.stored.read()
     # in a thread: it reads what other processes counted, and waits for one that is putting it together
-    text, content_type = await asyncio.to_thread(exposition.page, gateway_of(request).settings.gateway_processes)
+    text, content_type = await asyncio.to_thread(exposition.page, processes, stored)
     return Response(text, media_type=content_type)
 
 

@@ -30,6 +30,7 @@ Counts = Callable[[], Mapping[tuple[str, ...], float]]
 def counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counts:
     """What the workers of the test have counted, by name and label values in the order of the labels' names."""
     directory = CountsDirectory(tmp_path / "counts")
+    directory.path.mkdir()
     monkeypatch.setenv(MULTIPROC_DIR, str(directory.path))
 
     def read() -> Mapping[tuple[str, ...], float]:
