@@ -127,6 +127,10 @@ class Keys:
         """Channel that nobody publishes to: it keeps a process's subscription open while it follows no task."""
         return f"{self.prefix}watch"
 
+    def probe(self) -> str:
+        """List that is never there: a write to it that does nothing shows whether Redis takes writes."""
+        return f"{self.prefix}probe"
+
     def watch_key(self) -> str:
         """String: what watch tokens are signed with, hex. Made by the first gateway that needs it; stays."""
         return f"{self.prefix}watch-key"

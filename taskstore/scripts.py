@@ -92,7 +92,7 @@ class Scripts:
     async def run(self, verb: str, *args: str | bytes | float) -> Any:
         """The script's answer. Raises StoreUnavailable or StorageFull; a bug in a script raises ResponseError."""
         values: Sequence[str | bytes | float] = (self._policy, *args)
-        with _translating():
+        with translating():
             return await self._twice(self._scripts[verb], values)
 
     async def run_with(self, verb: str, *commands: Sequence[str]) -> list[Any]:
@@ -108,7 +108,7 @@ class Scripts:
                     pipe.execute_command(*command)
                 return await pipe.execute(raise_on_error=False)
 
-        with _translating():
+        with translating():
             answers: list[Any] = await self._twice(send, [self._policy])
             if isinstance(answers[0], NoScriptError):
                 await self._redis.script_load(script.script)
@@ -119,7 +119,7 @@ class Scripts:
 
     async def bytes_of(self, key: str) -> dict[str, bytes]:
         """A hash whose values are bytes: a script's answer would come back as text. Raises as `run` does."""
-        with _translating():
+        with translating():
             command: Any = self._redis.execute_command  # redis-py does not type it
             found = await command("HGETALL", key, **{NEVER_DECODE: True})
         return {field.decode(): value for field, value in found.items()}
@@ -140,7 +140,8 @@ class Scripts:
 
 
 @contextmanager
-def _translating() -> Iterator[None]:
+def translating() -> Iterator[None]:
+    """Redis's failures as the store's."""
     try:
         yield
     except (OutOfMemoryError, ReadOnlyError, BusyLoadingError, ResponseError) as error:
