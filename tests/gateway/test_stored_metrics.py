@@ -118,8 +118,8 @@ async def test_pages_that_wait_for_a_redis_that_hangs_share_one_read(
             own_redis.process.send_signal(signal.SIGCONT)
         assert pages == [{("agent_redis_up",): 0}] * 30
         assert (await stored(client))["agent_redis_up",] == 1
-        # a read that is given up costs its connection: thirty reads would have cost thirty. On a busy machine some pages
-        # may have come when a read was over
+        # a read that is given up costs its connection, and thirty reads would have cost thirty; on a busy machine some
+        # pages may come when a read is over
         assert await connections() - before < 15
 
 
