@@ -11,11 +11,7 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitoring.metrics import STORED
-
 from .conftest import GatewayProcess, StartGateway, submitted
-
-STORED_NAMES = {stored.name for stored in STORED}
 
 
 async def counts(client: httpx.AsyncClient) -> dict[tuple[str, ...], float]:
@@ -25,14 +21,11 @@ async def counts(client: httpx.AsyncClient) -> dict[tuple[str, ...], float]:
 
 
 def counts_in(page: str) -> dict[tuple[str, ...], float]:
-    """The processes' own counts; test_stored_metrics.py has those that Redis keeps."""
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(page)
         for sample in family.samples
-        if sample.name.startswith("agent_")
-        and sample.name not in STORED_NAMES
-        and not sample.name.endswith(("_bucket", "_sum"))
+        if sample.name.startswith("agent_") and not sample.name.endswith(("_bucket", "_sum"))
     }
 
 

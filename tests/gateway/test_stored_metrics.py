@@ -12,13 +12,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from core_config import Settings
+from monitoring.metrics import STORED
 from taskstore.connection import connect
 from taskstore.records import NewTask, TokenUsage
 from taskstore.store import TaskStore
 from tests.conftest import RedisServer
 
 from .conftest import StartGateway, TinyWorker, submitted
-from .test_metrics import STORED_NAMES
+
+STORED_NAMES = {stored.name for stored in STORED}
 
 
 @pytest.fixture
