@@ -16,7 +16,7 @@ from .auth import LOCAL, Caller, KeyRing
 from .problems import Problem, problem_of
 from .running import Gateway
 
-OPEN = frozenset({"/health", "/ready", "/metrics"})
+OPEN = frozenset({"/health", "/healthz", "/ready", "/readiness", "/metrics"})
 """What a load balancer and Prometheus read without a key. None of it tells of tasks or callers."""
 CHALLENGE = 'Bearer realm="longhaul"'
 

@@ -102,7 +102,7 @@ class Supervisor:
         """What a process of ours gets: the operator's environment and where its neighbours are."""
         environment = {**os.environ, "REDIS_URL": self.redis_url, "PYTHONUNBUFFERED": "1"}
         if self.simulator_port is not None:
-            environment["SIMULATOR_PORT"] = str(self.simulator_port)
+            environment |= {"SIMULATOR_HOST": "127.0.0.1", "SIMULATOR_PORT": str(self.simulator_port)}
         if self.settings.gateway_processes > 1:  # else each would answer /metrics with its own counts
             environment.setdefault("PROMETHEUS_MULTIPROC_DIR", str(self.counts))
         return environment
