@@ -157,8 +157,22 @@ class Settings(BaseSettings):
         description="Langfuse server. LANGFUSE_BASE_URL is another name for it.",
     )
 
+    grafana_url: str | None = Field(None, description="Grafana that monitoring/import_dashboard.py writes to.")
+    grafana_token: SecretStr | None = Field(None, description="Token of a Grafana service account.")
+    grafana_user: str | None = Field(None, description="Grafana user, where there is no token.")
+    grafana_password: SecretStr | None = Field(None, description="Password of that user.")
+    prometheus_url: str = Field("http://127.0.0.1:9090", description="Where Grafana reaches Prometheus.")
+
     var_dir: Path = Field(Path("var"), description="Where pid files, logs and the private Redis's data live.")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR.")
+    log_format: str = Field(
+        "line", pattern="^(line|json)$", description="line, for people, or json, one object a line: docs/logs.md."
+    )
+    log_content: bool = Field(
+        False,
+        description="Lets the log hold what people ask and models answer: the beginnings of both when a task ends, and "
+        "the DEBUG lines of libraries.",
+    )
 
     @field_validator("var_dir", "models_file", "agents_file", "api_keys_file")
     @classmethod
