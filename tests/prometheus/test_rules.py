@@ -8,7 +8,6 @@ from monitoring.metrics import STORED
 from tests.prometheus import shipped
 from tests.prometheus.expressions import FOREIGN, OF_EVERY_TARGET, declared, used
 
-CASES = sorted((shipped.PROMETHEUS / "tests").glob("*.yml"))
 SEVERITIES = {"page", "ticket"}
 
 
@@ -39,20 +38,18 @@ def test_prometheus_takes_the_rules():
     shipped.run("promtool", "check", "rules", *shipped.rule_files())
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", shipped.cases(), ids=lambda path: path.stem)
 def test_the_rules_say_what_their_cases_expect(path):
     shipped.run("promtool", "test", "rules", path)
 
 
 def test_every_alert_has_a_case_that_fires_and_one_that_does_not():
     fires, stays = set(), set()
-    for path in CASES:
-        for case in shipped.read(path)["tests"]:
-            outcomes: dict[str, list[bool]] = {}
-            for test in case.get("alert_rule_test", []):
-                outcomes.setdefault(test["alertname"], []).append(bool(test["exp_alerts"]))
-            fires |= {name for name, fired in outcomes.items() if any(fired)}
-            stays |= {name for name, fired in outcomes.items() if not any(fired)}
+    outcomes: dict[tuple[str, str, str], list[bool]] = {}
+    for path, case, test in shipped.alert_tests():
+        outcomes.setdefault((path.name, case["name"], test["alertname"]), []).append(bool(test["exp_alerts"]))
+    for (*_, name), fired in outcomes.items():
+        (fires if any(fired) else stays).add(name)
     everything = set(shipped.alerts())
     assert fires == everything
     # of a whole case: a moment before it fires is no case of its own
