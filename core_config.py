@@ -136,6 +136,9 @@ class Settings(BaseSettings):
     database_timeout_seconds: float = Field(5, gt=0, description="Longest query of the database tool.")
     database_max_rows: int = Field(100, ge=1, description="Most rows that one query of the database tool answers.")
 
+    simulator_host: str = Field(
+        "127.0.0.1", description="Host of the simulated model; `manage.py start` runs its own on this machine."
+    )
     simulator_port: int | None = Field(
         None,
         ge=1,
@@ -154,8 +157,22 @@ class Settings(BaseSettings):
         description="Langfuse server. LANGFUSE_BASE_URL is another name for it.",
     )
 
+    grafana_url: str | None = Field(None, description="Grafana that monitoring/import_dashboard.py writes to.")
+    grafana_token: SecretStr | None = Field(None, description="Token of a Grafana service account.")
+    grafana_user: str | None = Field(None, description="Grafana user, where there is no token.")
+    grafana_password: SecretStr | None = Field(None, description="Password of that user.")
+    prometheus_url: str = Field("http://127.0.0.1:9090", description="Where Grafana reaches Prometheus.")
+
     var_dir: Path = Field(Path("var"), description="Where pid files, logs and the private Redis's data live.")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR.")
+    log_format: str = Field(
+        "line", pattern="^(line|json)$", description="line, for people, or json, one object a line: docs/logs.md."
+    )
+    log_content: bool = Field(
+        False,
+        description="Lets the log hold what people ask and models answer: the beginnings of both when a task ends, and "
+        "the DEBUG lines of libraries.",
+    )
 
     @field_validator("var_dir", "models_file", "agents_file", "api_keys_file")
     @classmethod
@@ -306,7 +323,7 @@ MODEL_REGISTRY: dict[str, ModelConfig] = {
     ),
     # Any OpenAI-compatible server: this is Ollama's port; vLLM's is 8000. Override in MODELS_FILE.
     "Local": ModelConfig(litellm_id="openai/qwen3", base_url="http://127.0.0.1:11434/v1", max_concurrency=4),
-    SIMULATOR: ModelConfig(  # base_url follows SIMULATOR_PORT, in load_registry
+    SIMULATOR: ModelConfig(  # base_url follows SIMULATOR_HOST and SIMULATOR_PORT, in load_registry
         litellm_id="openai/simulator",
         price_in=0.0,
         price_out=0.0,
@@ -320,9 +337,9 @@ MODEL_REGISTRY: dict[str, ModelConfig] = {
 def load_registry(settings: Settings | None = None) -> dict[str, ModelConfig]:
     """The shipped entries, with MODELS_FILE's over them. Raises ConfigurationError. Read it once, at start."""
     settings = settings or Settings()
-    port = settings.simulator_port or DEFAULT_SIMULATOR_PORT
+    address = f"{settings.simulator_host}:{settings.simulator_port or DEFAULT_SIMULATOR_PORT}"
     registry = dict(MODEL_REGISTRY)
-    registry[SIMULATOR] = registry[SIMULATOR].model_copy(update={"base_url": f"http://127.0.0.1:{port}/v1"})
+    registry[SIMULATOR] = registry[SIMULATOR].model_copy(update={"base_url": f"http://{address}/v1"})
     if settings.models_file is not None:
         registry |= _read_models_file(settings.models_file, registry)
     for name, model in registry.items():

@@ -20,6 +20,7 @@ COMMANDS = (
     ("stop", "let running tasks finish, then stop everything"),
     ("restart", "replace gateway and workers one by one, with the settings of now"),
     ("status", "processes, queue, workers, Redis and model"),
+    ("doctor", "what is wrong here, or at --url, and what to do about it"),
     ("logs", "the last lines of every process's log"),
     ("ask", "submit a question, wait for the answer and print it"),
     ("tasks", "list tasks, by status, user, session, model, time"),

@@ -97,7 +97,7 @@ class Run:
         try:
             self.on_step(event)
         except Exception:
-            logger.exception("A step listener failed")
+            logger.exception("step_listener_failed")
 
     def tell_token(self, number: int, kind: TokenKind, text: str) -> None:
         """Hands a piece of a model call's words on, as `tell` does an event."""
@@ -106,7 +106,7 @@ class Run:
         try:
             self.on_token(number, kind, text)
         except Exception:
-            logger.exception("A token listener failed")
+            logger.exception("token_listener_failed")
 
 
 CURRENT_RUN: ContextVar[Run] = ContextVar("longhaul_current_run")

@@ -64,7 +64,7 @@ class AgentRunner:
             except UnavailableError as error:
                 problems[name] = str(error)
                 if error.__cause__ is not None:
-                    logger.exception("The agent %r cannot be built", name, exc_info=error.__cause__)
+                    logger.exception("agent_not_built", extra={"agent": name}, exc_info=error.__cause__)
             except AgentError:
                 problems[name] = None  # no model to try it with has a key here, which is no fault of the agent's
             else:
@@ -102,7 +102,7 @@ class AgentRunner:
         except AgentError:
             raise
         except UnavailableError as error:
-            logger.warning("The agent %r was asked for and is unavailable: %s", work.agent, error)
+            logger.warning("agent_asked_for_unavailable", extra={"agent": work.agent, "problem": error})
             raise AgentError(ErrorCode.AGENT_UNAVAILABLE) from error
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
@@ -144,7 +144,7 @@ class AgentRunner:
             except AgentError as error:
                 if key == own:
                     raise
-                logger.warning("The fallback %r cannot be used: %s", key, error.detail)
+                logger.warning("fallback_unusable", extra={"fallback": key, "problem": error.detail})
         return models
 
     def _build(self, model: RegistryModel, spec: AgentSpec, fallbacks: Sequence[RegistryModel]) -> Agent:

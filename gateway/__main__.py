@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from core_config import ConfigurationError, Settings, keep_loopback_off_proxies
-from monitoring.logs import setup_logging
+from monitoring.logs import log_what_ends_it, setup_logging
 
 CONFIGURATION_ERROR = 2
 
@@ -78,4 +78,5 @@ def _refuse(reasons: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    log_what_ends_it()
     sys.exit(main())

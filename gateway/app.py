@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from agents_config import AgentConfig, load_agents
 from core_config import VERSION, ConfigurationError, Settings
 from monitoring import metrics
+from monitoring.stored_page import StoredMetrics
 from taskstore.connection import connect
 from taskstore.follow import Follower
 from taskstore.store import TaskStore
@@ -76,14 +77,16 @@ async def _running(
     redis = connect(settings.redis_address)
     listening = connect(settings.redis_address, blocking=True)
     watcher = Watcher(listening, settings)
+    store = TaskStore(redis, settings)
     app.state.gateway = Gateway(
         settings,
         models,
         agents,
-        TaskStore(redis, settings),
+        store,
         watcher,
         Follower(redis, watcher, settings),
         WatchTokens(redis, settings),
+        StoredMetrics(store, models={one.model or models.active for one in agents.values()}, agents=agents),
     )
     if settings.gateway_processes > 1 and not metrics.counts_are_shared():
         log.warning("metrics_not_shared", extra={"remedy": f"set {metrics.MULTIPROC_DIR} to a directory"})

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +87,11 @@ class KeyRing:
         if not self._keys:
             source = "API_KEYS_FILE" if self._file is not None else "API_KEYS"
             raise ConfigurationError(f"{source} is set but holds no key, so nobody could call; {REMEDY}.")
+
+    @property
+    def callers(self) -> Collection[Caller]:
+        """Of each key that opens the door."""
+        return self._keys.values()
 
     def caller(self, key: bytes) -> Caller | None:
         """Whose key this is, or None."""

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from monitoring import metrics
+from monitoring import log_context, metrics
 
 from .problems import internal
 
@@ -45,6 +45,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(scope)
+        log_context.begin(request_id=request_id.decode())
         headers = [*HEADERS, (b"x-request-id", request_id)]
         if scope["path"] != self._page:
             headers.append(NOTHING_RUNS)

@@ -81,7 +81,7 @@ class EventStream(Response):
                 leaving.cancel()
         metrics.STREAMS_ENDED.labels(ended).inc()
         if ended == "stalled":
-            log.warning("stream_dropped", extra={"task": self._task_id, "reason": ended})
+            log.warning("stream_dropped", extra={"reason": ended})
             if extension := scope.get("extensions", {}).get(DROP):
                 extension["drop"](dropped())
         elif ended != "left":

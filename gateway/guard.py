@@ -9,13 +9,14 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core_config import is_loopback
+from monitoring import log_context
 from taskstore.errors import StoreUnavailable
 
 from .auth import LOCAL, Caller, KeyRing
 from .problems import Problem, problem_of
 from .running import Gateway
 
-OPEN = frozenset({"/health", "/ready", "/metrics"})
+OPEN = frozenset({"/health", "/healthz", "/ready", "/readiness", "/metrics"})
 """What a load balancer and Prometheus read without a key. None of it tells of tasks or callers."""
 CHALLENGE = 'Bearer realm="longhaul"'
 
@@ -44,6 +45,8 @@ class Guard:
                 await problem.response()(scope, receive, send)
                 return
             scope.setdefault("state", {})["caller"] = caller
+            if caller is not None and caller.name:
+                log_context.bind(caller=caller.name)
         await self._app(scope, receive, send)
 
     @staticmethod

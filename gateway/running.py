@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from agents_config import AgentConfig
 from core_config import Settings
+from monitoring.stored_page import StoredMetrics
 from taskstore.follow import Follower
 from taskstore.store import TaskStore
 from taskstore.watch import Watcher
@@ -26,6 +27,7 @@ class Gateway:
     watcher: Watcher
     follower: Follower
     watch_tokens: WatchTokens
+    stored: StoredMetrics
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at the start of a shutdown: whoever waits for a task answers with what there is."""
 

@@ -235,7 +235,9 @@ class Check(BaseModel):
 
 
 class Readiness(BaseModel):
-    status: Literal["ready", "not_ready"]
+    status: Literal["ready", "full", "not_ready"] = Field(
+        description="full: what is queued runs and can be read, but submits are refused for now."
+    )
     checks: dict[str, Check]
     timestamp: Stamp
 

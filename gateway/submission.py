@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import logging
 import secrets
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from fastapi import Header
 
 from agents_config import DEFAULT_AGENT
 from core_config import Settings
-from monitoring import metrics
+from monitoring import log_context, metrics
 from taskstore.errors import AgentUnavailable, NeverDue
 from taskstore.records import Kind, NewTask, Submitted
 
@@ -50,6 +51,8 @@ IdempotencyKey = Annotated[
         description="The same key and body give the same task again; another body is a 409.",
     ),
 ]
+
+log = logging.getLogger(__name__)
 
 
 async def submit(
@@ -90,8 +93,10 @@ async def submit(
     except NeverDue as error:  # by Redis's clock: this machine's may be wrong
         text = "counts from now, and run_at comes later: the task could never run"
         raise invalid([{"loc": ["body", "deadline_s"], "msg": text, "type": "deadline_before_run"}]) from error
+    log_context.bind(task=submitted.task_id)
     if submitted.created:
         metrics.TASKS_ENQUEUED.inc()
+        log.info("task_submitted", extra={"agent": agent, "model": model, "lane": kind.name.lower()})
     return submitted
 
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from monitoring import log_context
 from taskstore.errors import StoreUnavailable, TaskNotFound
 from taskstore.records import TaskRecord
 
@@ -33,9 +34,12 @@ class NobodyThere(Response):
 
 
 def demand_id(text: str) -> str:
-    """The text, when it can be an id. Else TaskNotFound without a round trip: it looks like an unknown one."""
+    """The text, when it can be an id; from here on the request's log lines have it. Else TaskNotFound without a round
+    trip: it looks like an unknown one.
+    """
     if not _TASK_ID.fullmatch(text):
         raise TaskNotFound
+    log_context.bind(task=text)
     return text
 
 

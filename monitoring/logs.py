@@ -1,143 +1,114 @@
-"""Log lines: one line an event, and no secret in any.
+"""Log lines: one line an event, in one of two forms, and no secret in any.
 
-    2026-11-21T09:39:00.123Z INFO gateway[4711] gateway.app started address=http://127.0.0.1:8000
-
-that is: time (UTC), level, process, logger, event, key=value. A call site says
-`log.info("started", extra={"address": ...})`. A value with spaces, quotes or line breaks is written as a JSON string, a
-traceback too, so that no text from outside can forge a line.
+A call site says `log.info("started", extra={"address": ...})` with a logger of the standard library; structlog's own
+loggers may be used too. structlog's ProcessorFormatter makes the same line of both, and of what libraries log.
 """
 
-import json
 import logging
-import os
-import re
 import sys
-import time
+import threading
 from collections.abc import Iterable
-from typing import Any
-from urllib.parse import unquote, urlsplit
-
-from pydantic import SecretStr
+from types import TracebackType
 
 from core_config import Settings
 
-REDACTED = "[redacted]"
-SHORTEST_SECRET = 6
-"""Shorter values are not looked for: they would black out ordinary words."""
+from .light_structlog import structlog
+from .log_lines import Arranged, Json, Line, own_fields
+from .redaction import REDACTED, Redactor, secrets_of
 
-_KEY_PATTERNS = re.compile(
-    r"\b(?:sk|pk|rk|ak|whsec|tvly)[-_][A-Za-z0-9_-]{8,}"  # keys of providers, of Langfuse, of our own callers
-    r"|\bwt_[0-9a-f]{1,12}_[A-Za-z0-9_-]{8,}"  # watch tokens
-    r"|(?i:\bBearer\s+)[A-Za-z0-9._~+/=-]{6,}"
-    r"|(?i:\bBasic\s+)(?=[a-z]*[A-Z0-9+/=])[A-Za-z0-9._~+/=-]{6,}"  # no words such as "basic principles"
-    r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"  # user:password in an address
-)
-_KEY_BEGUN = re.compile(
-    r"\b(?:sk|pk|rk|ak|whsec|tvly)[-_][A-Za-z0-9_-]*\Z"
-    r"|\bwt_[0-9a-f]{0,12}(?:_[A-Za-z0-9_-]*)?\Z"
-    r"|(?i:\b(?:Bearer|Basic))(?:\s+[A-Za-z0-9._~+/=-]*)?\Z"
-    r"|(?<=://)[^\s/@]*\Z"
-)
-_BEGUN = 3
-"""Characters from which on the beginning of a secret is told from ordinary words."""
-_PLAIN_VALUE = re.compile(r"[^\s\"'=\\]+")
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+__all__ = ["REDACTED", "Redactor", "log_what_ends_it", "secrets_of", "setup_logging"]
+
 # They log every request or connection at INFO, or what we say ourselves (uvicorn's start and stop).
 _CHATTY = ("uvicorn.error", "httpx", "httpcore", "openai", "LiteLLM", "asyncio", "urllib3")
+_OURS = ("agent", "gateway", "monitoring", "operations", "taskstore", "worker")
+
+log = logging.getLogger(__name__)
 
 
-class Redactor:
-    """Takes secrets out of a text: the values given, and whatever looks like a key."""
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        found = sorted({secret for secret in secrets if len(secret) >= SHORTEST_SECRET}, key=len, reverse=True)
-        self._found = found
-        self._values = re.compile("|".join(map(re.escape, found))) if found else None
-
-    def __call__(self, text: str) -> str:
-        if self._values is not None:
-            text = self._values.sub(REDACTED, text)
-        return _KEY_PATTERNS.sub(REDACTED, text)
-
-    def places(self, text: str) -> list[tuple[int, int]]:
-        """Where in the text secrets stand: from, to; in order, and they may overlap."""
-        found = [match.span() for match in _KEY_PATTERNS.finditer(text)]
-        if self._values is not None:
-            found += [match.span() for match in self._values.finditer(text)]
-        return sorted(found)
-
-    def begun(self, text: str) -> int:
-        """From where on the text's end may be a secret of which more is to come; its length when it is none."""
-        match = _KEY_BEGUN.search(text)
-        first = match.start() if match else len(text)
-        for value in self._found:
-            at = text.find(value[:_BEGUN], max(0, len(text) - len(value) + 1))
-            while 0 <= at < first:
-                if value.startswith(text[at:]):
-                    first = at
-                at = text.find(value[:_BEGUN], at + 1)
-        return first
-
-
-def secrets_of(settings: Settings) -> set[str]:
-    """Every secret value that the settings hold: keys, and the password of the Redis address."""
-    secrets = set()
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, SecretStr):
-            secrets.add(value.get_secret_value())
-    password = urlsplit(settings.redis_address).password
-    if password:
-        secrets |= {password, unquote(password)}
-    for entry in (settings.api_keys or "").split(","):
-        secrets |= {part.strip() for part in entry.split(":")[1:2]}
-    return secrets
-
-
-class LineFormatter(logging.Formatter):
-    def __init__(self, process: str, redact: Redactor) -> None:
-        super().__init__()
-        self._process = f"{process}[{os.getpid()}]"
-        self._redact = redact
+class LineFormatter(structlog.stdlib.ProcessorFormatter):
+    """A call that no line can be made of (wrong arguments, a value whose `str` raises) becomes a line that says so."""
 
     def format(self, record: logging.LogRecord) -> str:
-        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
-        event = self._redact(record.getMessage())
-        parts = [at, record.levelname, self._process, record.name, event if event.isprintable() else _quoted(event)]
-        parts += [
-            f"{key}={self._value(value)}"
-            for key, value in vars(record).items()
-            if key not in _STANDARD and not key.startswith("_")
-        ]
-        if record.exc_info and record.exc_info[0] is not None:
-            parts.append(f"exception={self._value(self.formatException(record.exc_info))}")
-        if record.stack_info:
-            parts.append(f"stack={self._value(record.stack_info)}")
-        return " ".join(parts)
-
-    def _value(self, value: Any) -> str:
-        text = self._redact(str(value))
-        return text if _PLAIN_VALUE.fullmatch(text) and text.isprintable() else _quoted(text)
+        try:
+            return super().format(record)
+        except Exception as error:  # noqa: BLE001  whatever a value's own code raises
+            told = logging.makeLogRecord(
+                {
+                    "name": record.name,
+                    "levelno": logging.ERROR,
+                    "levelname": "ERROR",
+                    "msg": "log_call_broken",
+                    "template": record.msg if isinstance(record.msg, str) else type(record.msg).__name__,
+                    "place": f"{record.pathname}:{record.lineno}",
+                    "problem": type(error).__name__,
+                }
+            )
+            return super().format(told)
 
 
-def _quoted(text: str) -> str:
-    """A JSON string; readable beyond ASCII, unless it holds what a terminal or `splitlines` takes for a break."""
-    readable = json.dumps(text, ensure_ascii=False)
-    return readable if readable.isprintable() else json.dumps(text)
-
-
-def setup_logging(settings: Settings, process: str, secrets: Iterable[str] = ()) -> Redactor:
-    """Sends every logger's lines of this process to stderr, and answers the redactor, for texts that go elsewhere.
+def setup_logging(
+    settings: Settings, process: str, secrets: Iterable[str] = (), handler: logging.Handler | None = None
+) -> Redactor:
+    """Sends every logger's lines of this process to stderr, or to `handler`. Answers the redactor, for other texts.
 
     `process` names it (`gateway`, `worker`); `secrets` are more values to keep out, such as the providers' keys.
     """
     redact = Redactor([*secrets_of(settings), *secrets])
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter(process, redact))
+    handler = handler or logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        LineFormatter(
+            foreign_pre_chain=[own_fields],
+            processors=[
+                structlog.processors.format_exc_info,
+                Arranged(process),
+                Json(redact) if settings.log_format == "json" else Line(redact),
+            ],
+        )
+    )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(settings.log_level)
+    _set_levels(root, settings)
+    logging.captureWarnings(capture=True)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.processors.StackInfoRenderer(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    return redact
+
+
+def _set_levels(root: logging.Logger, settings: Settings) -> None:
+    """DEBUG lines of libraries hold prompts and answers: without LOG_CONTENT, DEBUG is for our own."""
+    debug = settings.log_level == "DEBUG"
+    root.setLevel("INFO" if debug and not settings.log_content else settings.log_level)
+    for name in _OURS:
+        logging.getLogger(name).setLevel(logging.DEBUG if debug else logging.NOTSET)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
-    logging.captureWarnings(capture=True)
-    return redact
+
+
+def log_what_ends_it() -> None:
+    """An exception that ends this process or one of its threads is a line too, and not a traceback as it is: that may
+    hold a secret. For a process's entry point, before anything else.
+    """
+
+    def ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, trace)
+        else:
+            log.critical("process_broke", exc_info=(kind, error, trace))
+
+    def thread_ended(about: threading.ExceptHookArgs) -> None:
+        if about.exc_value is not None and about.exc_type is not SystemExit:
+            name = about.thread.name if about.thread else ""
+            exc_info = (about.exc_type, about.exc_value, about.exc_traceback)
+            log.critical("thread_broke", extra={"thread_name": name}, exc_info=exc_info)
+
+    sys.excepthook = ended
+    threading.excepthook = thread_ended

@@ -156,7 +156,7 @@ STORED = (
     Stored(
         "agent_retries_total",
         "counter",
-        "Attempts that failed in passing, by error code.",
+        "Attempts that failed in passing and are followed by another, by error code.",
         ("agent", "model", "error_code"),
     ),
     Stored(
@@ -165,7 +165,15 @@ STORED = (
         "Tasks taken from a worker whose lease had ended, by cause: worker_lost (charged), lost_claim (free).",
         ("cause",),
     ),
-    Stored("agent_releases_total", "counter", "Attempts that were given back unspent, by cause.", ("cause",)),
+    Stored(
+        "agent_releases_total",
+        "counter",
+        "Attempts that were given back unspent: released (worker stops), handed_on (another has the agent).",
+        ("cause",),
+    ),
+    Stored(
+        "agent_replays_total", "counter", "Failed tasks that were given new attempts, by order.", ("agent", "model")
+    ),
     Stored(
         "agent_dead_letters_total",
         "counter",
@@ -194,7 +202,7 @@ STORED = (
     Stored(
         "agent_queue_oldest_age_seconds",
         "gauge",
-        "How long the head of a lane has been ready; 0 when it is empty.",
+        "How long the first task of a lane has been ready; 0 when it is empty, and for those of a paused agent.",
         ("model", "lane"),
     ),
     Stored("agent_tasks_running", "gauge", "Tasks that run.", ("model", "lane")),
@@ -215,13 +223,18 @@ STORED = (
         ("kind",),
     ),
     Stored("agent_slots", "gauge", "Slots of the ordinary workers of the whole deployment."),
-    Stored("agent_model_cooling", "gauge", "1 while no task is started on the model because it fails.", ("model",)),
+    Stored(
+        "agent_model_cooling",
+        "gauge",
+        "1 while no task is started on the model, or only one to try it, because it fails.",
+        ("model",),
+    ),
     Stored("agent_paused", "gauge", "1 while tasks of the model or agent are not started, by order.", ("kind", "name")),
     Stored("agent_redis_up", "gauge", "1 when Redis answered for this page."),
     Stored("agent_redis_memory_bytes", "gauge", "Memory of Redis, by kind (used, max; max 0 is no limit).", ("kind",)),
     Stored(
         "agent_redis_persistence_ok",
         "gauge",
-        "1 when the last write of the append-only file and of a snapshot went well.",
+        "1 when the last write and rewrite of the append-only file and the last snapshot went well.",
     ),
 )

@@ -1,5 +1,6 @@
 """The gateway as the operator's commands call it: `longhaul_client`, and its errors as what to do about them."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ def gateway(url: str | None, key: str | None, *, retry_for_s: float = RETRY_S) -
     """A client of that gateway, else of this machine's. Every LonghaulError under it becomes a CommandError."""
     address = url or configuration.gateway_url(configuration.load())
     try:
-        client = Client(address, None if key is None else _key(key), retry_for_s=retry_for_s)
+        client = Client(address, None if key is None else key_of(key), retry_for_s=retry_for_s)
     except ValueError as error:
         raise CommandError(f"--url or --key cannot be used: {error}.") from None
     with client:
@@ -43,8 +44,10 @@ def explained(error: LonghaulError, client: Client) -> CommandError:
     return CommandError(f"{said}{error.detail}")
 
 
-def _key(given: str) -> str:
-    """`@FILE` keeps a key out of the process list and of the shell's history."""
+def key_of(given: str) -> str:
+    """`@FILE`, and `-` for standard input, keep a key out of the list of processes and of the shell's history."""
+    if given == "-":
+        return sys.stdin.readline().strip()
     if not given.startswith("@"):
         return given
     try:

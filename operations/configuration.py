@@ -1,7 +1,9 @@
 """Settings as the operator's commands read them: what is wrong with one is told as key, value and remedy."""
 
+import contextlib
 import difflib
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -49,40 +51,54 @@ def misspelt() -> list[str]:
 
 def check(settings: Settings) -> None:
     """CommandError when these settings cannot work together, before anything is started."""
+    for one in (check_callers, check_cors, check_database, active_model, check_agents):
+        one(settings)
+
+
+def check_callers(settings: Settings) -> None:
+    """CommandError when everybody could call, or nobody."""
     if not settings.gateway_is_local and not settings.has_api_keys:
         raise CommandError(
             f"GATEWAY_HOST={settings.gateway_host} is open to others and there are no API keys, so anybody could use "
             "it. Make a key (manage.py keys new NAME) and set API_KEYS, or leave GATEWAY_HOST at 127.0.0.1."
         )
-    try:
-        if settings.has_api_keys:
-            from gateway.auth import KeyRing  # noqa: PLC0415 not a part of every command's start-up
+    if settings.has_api_keys:
+        from gateway.auth import KeyRing  # noqa: PLC0415 not a part of every command's start-up
 
+        with _told():
             KeyRing(settings)
-        if settings.cors_origins:
-            from gateway.cors import options_of  # noqa: PLC0415 as above
 
+
+def check_cors(settings: Settings) -> None:
+    if settings.cors_origins:
+        from gateway.cors import options_of  # noqa: PLC0415 as above
+
+        with _told():
             options_of(settings)
+
+
+def check_database(settings: Settings) -> None:
+    with _told():
         database_file(settings)
-    except ConfigurationError as error:
-        raise CommandError(str(error)) from None
-    active_model(settings)
-    check_agents(settings)
 
 
 def check_agents(settings: Settings) -> None:
     """CommandError when AGENTS_FILE cannot be used as a whole. What only a worker can find out makes one agent
     unavailable, and the others run.
     """
-    try:
+    with _told():
         load_agents(settings)
-    except ConfigurationError as error:
-        raise CommandError(str(error)) from None
 
 
 def active_model(settings: Settings) -> str:
-    try:
+    with _told():
         return resolve_active_model(settings)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
     except ConfigurationError as error:
         raise CommandError(str(error)) from None
 

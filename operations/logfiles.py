@@ -55,6 +55,12 @@ def ending(var_dir: Path, name: str, count: int = 12) -> str:
     return "Its log is empty." if not lines else "\n  ".join(["Its log ends with:", *lines])
 
 
+def rotated(path: Path) -> list[Path]:
+    """The older parts of a log, the newest first."""
+    parts = [path.with_name(f"{path.name}.{number}") for number in range(1, KEPT + 1)]
+    return [part for part in parts if part.exists()]
+
+
 def tail(path: Path, count: int) -> list[str]:
     """The last `count` lines of a log, from its rotated predecessor too when the file is short."""
     lines: list[str] = []

@@ -13,13 +13,14 @@ import dataclasses
 import datetime as dt
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from core_config import ConfigurationError, ModelConfig, Settings, api_key_of, load_registry
 from operations import configuration, runstate, terminal
 from operations.errors import CommandError
 from operations.providers import retired_on, successors
+from operations.redaction import redactor
 
 if TYPE_CHECKING:
     from agent.probe import Seen
@@ -106,7 +107,7 @@ async def call_models(models: Mapping[str, ModelConfig], settings: Settings, sec
         told = dataclasses.replace(diagnosis, says=redact(diagnosis.says))
         return Trial(name, model, shown, seen, told, words(seen, redact))
 
-    redact = _redactor(settings, models)
+    redact = redactor(settings, {**load_registry(settings), **models})
     return list(await asyncio.gather(*(one(name, model) for name, model in models.items())))
 
 
@@ -122,20 +123,6 @@ def _proxy_variable(seen: "Seen") -> str | None:
         return None
     lower = (f"{seen.url.scheme}_proxy", "all_proxy")
     return next((name for one in lower for name in (one, one.upper()) if os.environ.get(name)), None)
-
-
-def _redactor(settings: Settings, models: Mapping[str, ModelConfig]) -> Callable[[str], str]:
-    from monitoring.logs import REDACTED, Redactor, secrets_of  # noqa: PLC0415 as above
-
-    keys = [key for key in map(api_key_of, {**load_registry(settings), **models}.values()) if key]
-    known = Redactor([*keys, *secrets_of(settings)])
-
-    def redact(text: str) -> str:
-        for key in keys:  # a short one too: better a word too many taken out than a key left in
-            text = text.replace(key, REDACTED)
-        return known(text)
-
-    return redact
 
 
 def _with_simulator(settings: Settings) -> Settings:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
@@ -80,10 +80,11 @@ def probe(url: str) -> RedisFacts | None:
         except redis.BusyLoadingError:
             return None
         except redis.RedisError as error:
-            raise CommandError(f"cannot use Redis at {shown} (REDIS_URL): {_why(error)}") from None
+            raise CommandError(f"cannot use Redis at {shown} (REDIS_URL): {why(error)}") from None
 
 
-def _why(error: redis.RedisError) -> str:
+def why(error: redis.RedisError) -> str:
+    """What is wrong with the way there, and the remedy."""
     said = str(error)
     if isinstance(error, redis.AuthenticationError) or "NOAUTH" in said or "WRONGPASS" in said:
         return "it refuses the password or the user. Correct them in REDIS_URL (redis://user:password@host:port/0)."
@@ -104,22 +105,31 @@ def _why(error: redis.RedisError) -> str:
 
 def _facts(client: redis.Redis, shown: str) -> RedisFacts:
     info = cast(dict[str, Any], client.info())
+    durability = durability_of(info, fsync(client))
+    if refusal := age_refusal(info) or role_refusal(info) or durability.refusal:
+        raise CommandError(f"Redis at {shown} {refusal}")
+    memory, pid = int(info["used_memory"]), int(info["process_id"])
+    return RedisFacts(durability.version, memory, durability.promise, durability.warning, pid)
+
+
+def age_refusal(info: Mapping[str, Any]) -> str:
+    """Empty when it is new enough. `info` is redis-py's."""
     version = str(info.get("valkey_version", info["redis_version"]))
     compatible = tuple(int(part) for part in str(info["redis_version"]).split(".")[:2])
-    if compatible < _OLDEST:
-        raise CommandError(f"Redis at {shown} is version {version}; {_OLDEST[0]}.{_OLDEST[1]} or newer is needed.")
+    return "" if compatible >= _OLDEST else f"is version {version}; {_OLDEST[0]}.{_OLDEST[1]} or newer is needed."
+
+
+def role_refusal(info: Mapping[str, Any]) -> str:
+    """Empty when it is a primary on its own."""
     if info.get("redis_mode") == "cluster":
-        raise CommandError(f"Redis at {shown} is a Cluster; Longhaul needs one primary (Sentinel is fine).")
+        return "is a Cluster; Longhaul needs one primary (Sentinel is fine)."
     if info.get("role") == "slave":
-        raise CommandError(f"Redis at {shown} is a read-only replica. Point REDIS_URL at its primary.")
-    durability = durability_of(info, _fsync(client))
-    if durability.refusal:
-        raise CommandError(f"Redis at {shown} {durability.refusal}")
-    memory, pid = int(info["used_memory"]), int(info["process_id"])
-    return RedisFacts(version, memory, durability.promise, durability.warning, pid)
+        return "is a read-only replica. Point REDIS_URL at its primary."
+    return ""
 
 
-def _fsync(client: redis.Redis) -> str | None:
+def fsync(client: redis.Redis) -> str | None:
+    """`appendfsync`, or None where CONFIG is forbidden."""
     try:
         return cast(dict[str, str], client.config_get("appendfsync")).get("appendfsync")
     except redis.ResponseError:

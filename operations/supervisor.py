@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 
 from core_config import SIMULATOR, Settings, keep_loopback_off_proxies
+from monitoring.logs import log_what_ends_it, setup_logging
 from operations import (
     configuration,
     kept,
@@ -101,7 +102,7 @@ class Supervisor:
         """What a process of ours gets: the operator's environment and where its neighbours are."""
         environment = {**os.environ, "REDIS_URL": self.redis_url, "PYTHONUNBUFFERED": "1"}
         if self.simulator_port is not None:
-            environment["SIMULATOR_PORT"] = str(self.simulator_port)
+            environment |= {"SIMULATOR_HOST": "127.0.0.1", "SIMULATOR_PORT": str(self.simulator_port)}
         if self.settings.gateway_processes > 1:  # else each would answer /metrics with its own counts
             environment.setdefault("PROMETHEUS_MULTIPROC_DIR", str(self.counts))
         return environment
@@ -231,11 +232,7 @@ def main(kind: type[Supervisor] = Supervisor) -> int:
     os.chdir(settings.var_dir)  # so that the control socket's path is short, however long VAR_DIR is
     if not _alone(settings.var_dir):
         return ALREADY_RUNNING
-    handler = logfiles.LogFile(settings.var_dir, "supervisor")
-    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    setup_logging(settings, "supervisor", handler=logfiles.LogFile(settings.var_dir, "supervisor"))
     keep_loopback_off_proxies()
     old = runstate.read(settings.var_dir)
     if old:
@@ -248,4 +245,5 @@ def main(kind: type[Supervisor] = Supervisor) -> int:
 
 
 if __name__ == "__main__":
+    log_what_ends_it()
     sys.exit(main())

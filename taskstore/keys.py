@@ -63,7 +63,7 @@ class Keys:
         return f"{self.prefix}caller:{caller}"
 
     def callers(self) -> str:
-        """Set of the callers who have tasks. A name goes with its last task."""
+        """Set of the callers who have tasks or sessions. A name goes with the last of them."""
         return f"{self.prefix}callers"
 
     def idempotency(self, caller: str, key: str) -> str:
@@ -127,6 +127,10 @@ class Keys:
         """Channel that nobody publishes to: it keeps a process's subscription open while it follows no task."""
         return f"{self.prefix}watch"
 
+    def probe(self) -> str:
+        """List that is never there: a write to it that does nothing shows whether Redis takes writes."""
+        return f"{self.prefix}probe"
+
     def watch_key(self) -> str:
         """String: what watch tokens are signed with, hex. Made by the first gateway that needs it; stays."""
         return f"{self.prefix}watch-key"
@@ -154,6 +158,16 @@ class Keys:
         estimates go by. A day after the last.
         """
         return f"{self.prefix}pace:{model}:{agent}"
+
+    def counts(self) -> str:
+        """Hash: what operators count, by metric and label values (joined by 0x1f); money in billionths of a USD. Never
+        expires: its fields are bounded by configuration. `tally` in scripts/_prelude.lua.
+        """
+        return f"{self.prefix}counts"
+
+    def behind(self) -> str:
+        """Hash: how many of a caller's tasks stand behind another one of their session, by caller; none without any."""
+        return f"{self.prefix}behind"
 
     def swept(self) -> str:
         """Hash: `at` (ms) of the last sweep, which finds gaps and clock jumps; `cursor` of the orphan scan."""

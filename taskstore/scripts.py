@@ -4,7 +4,7 @@ Scripts are addressed by their content, so two versions of the code can run side
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from redis.client import NEVER_DECODE
 from redis.commands.core import AsyncScript
 from redis.exceptions import (
     BusyLoadingError,
+    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -49,6 +50,7 @@ VERBS = (
     "resume",
     "report",
     "overview",
+    "gauges",
     "audit",
 )
 SHARED = ("_prelude", "_gates", "_sessions")
@@ -90,17 +92,39 @@ class Scripts:
     async def run(self, verb: str, *args: str | bytes | float) -> Any:
         """The script's answer. Raises StoreUnavailable or StorageFull; a bug in a script raises ResponseError."""
         values: Sequence[str | bytes | float] = (self._policy, *args)
-        with _translating():
+        with translating():
             return await self._twice(self._scripts[verb], values)
+
+    async def run_with(self, verb: str, *commands: Sequence[str]) -> list[Any]:
+        """The answers of a script without arguments and of the commands behind it, in one round trip; what is wrong
+        with one of those commands is its answer. Raises as `run` does.
+        """
+        script = self._scripts[verb]
+
+        async def send(keys: Sequence[str], args: Sequence[str]) -> list[Any]:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.evalsha(script.sha, len(keys), *keys, *args)
+                for command in commands:
+                    pipe.execute_command(*command)
+                return await pipe.execute(raise_on_error=False)
+
+        with translating():
+            answers: list[Any] = await self._twice(send, [self._policy])
+            if isinstance(answers[0], NoScriptError):
+                await self._redis.script_load(script.script)
+                answers = await self._twice(send, [self._policy])
+            if isinstance(answers[0], Exception):
+                raise answers[0]
+            return answers
 
     async def bytes_of(self, key: str) -> dict[str, bytes]:
         """A hash whose values are bytes: a script's answer would come back as text. Raises as `run` does."""
-        with _translating():
+        with translating():
             command: Any = self._redis.execute_command  # redis-py does not type it
             found = await command("HGETALL", key, **{NEVER_DECODE: True})
         return {field.decode(): value for field, value in found.items()}
 
-    async def _twice(self, script: AsyncScript, values: Sequence[str | bytes | float]) -> Any:
+    async def _twice(self, script: Callable[..., Awaitable[Any]], values: Sequence[str | bytes | float]) -> Any:
         """A connection that Redis closed, as it does when it restarts, may be found out only by the next command: it is
         sent again on another, which the pool looks at first. A time-out is not repeated here: the first copy may still
         be running.
@@ -116,7 +140,8 @@ class Scripts:
 
 
 @contextmanager
-def _translating() -> Iterator[None]:
+def translating() -> Iterator[None]:
+    """Redis's failures as the store's."""
     try:
         yield
     except (OutOfMemoryError, ReadOnlyError, BusyLoadingError, ResponseError) as error:

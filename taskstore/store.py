@@ -32,6 +32,7 @@ from .estimate import Look, outlook_of
 from .events import TaskHistory, event_of, held_of, moment
 from .keys import Keys
 from .listing import MOST_LOOKED_AT, Cursor, TaskFilter, TaskPage, bound_ms, page_of
+from .measures import Measures, measure
 from .records import (
     RECORD_VERSION,
     Cooling,
@@ -275,8 +276,13 @@ class TaskStore:
 
         `dead` names a worker that is known to have ended: its tasks are rescued without waiting for their leases.
         """
-        flat = await self._scripts.run("sweep", dead, SWEEP_LIMIT)
-        return {name: int(count) for name, count in zip(flat[::2], flat[1::2], strict=True)}
+        return (await self.reap(dead))[0]
+
+    async def reap(self, dead: str = "") -> tuple[dict[str, int], int | None]:
+        """A sweep, for who makes the next one: also ms until the next lease ends, None when nothing runs."""
+        next_end, flat = await self._scripts.run("sweep", dead, SWEEP_LIMIT)
+        counts = {name: int(count) for name, count in zip(flat[::2], flat[1::2], strict=True)}
+        return counts, int(next_end) if next_end else None
 
     # -- the operator's
 
@@ -298,6 +304,10 @@ class TaskStore:
             [paused_of(what, int(ms)) for what, ms in paused],
             [Cooling(model, int(left), code) for model, left, code in cooling],
         )
+
+    async def measures(self) -> Measures:
+        """What operators' metrics are made of, in one round trip."""
+        return await measure(self._scripts, self.keys.counts())
 
     async def pause(self, kind: Literal["model", "agent"], name: str) -> None:
         """Tasks of that model or agent are accepted, but not started; those that run go on."""

@@ -24,7 +24,7 @@ from core_config import (
     keep_loopback_off_proxies,
     load_registry,
 )
-from monitoring.logs import setup_logging
+from monitoring.logs import log_what_ends_it, setup_logging
 from monitoring.tracing import Tracing
 from taskstore.claims import ModelRules
 from taskstore.records import WorkerInfo
@@ -96,6 +96,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    log_what_ends_it()
     code = main()
     logging.shutdown()
     # Everything is closed. To take down the LLM libraries' modules one by one costs seconds, of every stop and restart.

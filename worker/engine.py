@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import signal
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -27,6 +28,7 @@ from taskstore.errors import StoreUnavailable
 from taskstore.records import Kind, WorkerInfo
 from taskstore.store import TaskStore
 
+from . import attempt_log
 from .announcement import Prepare, announce
 from .attempt import Attempt, Stop, attempt_name
 from .attendant import Attendant
@@ -237,9 +239,9 @@ class Engine(Worker):
     async def run_job(self, job_id: str, score: int) -> None:  # noqa: ARG002  arq's signature
         """Runs the attempt of that name and settles it. Raises nothing: what happens here never ends the worker."""
         attempt = self.attempts[job_id]
-        claim = attempt.claim
+        claim, began = attempt.claim, time.monotonic()
         ctx = {**self.ctx, "job_id": claim.task_id, "job_try": claim.attempt}
-        log.info("attempt_started", extra={"task": claim.task_id, "attempt": claim.attempt, "model": claim.model})
+        attempt_log.begins(claim)
         await self._call(self.on_job_start, ctx)
         try:
             settlement = await self._executor.run(attempt)
@@ -248,14 +250,13 @@ class Engine(Worker):
             # its lease runs out, and the task is rescued
             log.exception("attempt_broke", extra={"task": claim.task_id, "attempt": claim.attempt})
             return
-        self._count(claim, settlement, word)
+        self._count(claim, settlement, word, time.monotonic() - began)
         await self._call(self.on_job_end, ctx)
         await self._call(self.after_job_end, ctx)
 
-    def _count(self, claim: Claim, settlement: Settlement | None, word: str) -> None:
-        about: dict[str, Any] = {"task": claim.task_id, "attempt": claim.attempt}
+    def _count(self, claim: Claim, settlement: Settlement | None, word: str, seconds: float) -> None:
         if settlement is None or word != "ok":
-            log.warning("attempt_refused", extra={**about, "cause": "lease_lost"})
+            log.warning("attempt_refused", extra={"cause": "lease_lost"})
             return
         match settlement.kind:
             case "success":
@@ -264,9 +265,7 @@ class Engine(Worker):
                 self.jobs_retried += 1
             case _:
                 self.jobs_failed += 1
-        if settlement.error_code is not None:
-            about["error_code"] = settlement.error_code
-        log.info("attempt_ended", extra={**about, "outcome": settlement.kind})
+        attempt_log.ends(claim, settlement, seconds, self._settings)
 
     async def _call(self, hook: Callable[[dict[Any, Any]], Awaitable[None]] | None, ctx: dict[Any, Any]) -> None:
         if hook:

@@ -1,5 +1,5 @@
-"""Sweeps the store twice a second. Every worker does, so there is no leader to lose; and in a thread of its own: agents
-that keep the event loop busy don't hold up the rescue of another worker's tasks.
+"""Sweeps the store twice a second, and when a lease ends. Every worker does, so there is no leader to lose; and in a
+thread of its own: agents that keep the event loop busy don't hold up the rescue of another worker's tasks.
 """
 
 import asyncio
@@ -14,6 +14,8 @@ from .outage import Outage
 from .role import OwnThread
 
 EVERY_S = 0.5
+JUST_AFTER_S = 0.005
+"""After the end of a lease, so that the sweep that is made for it does not come a moment too early."""
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ class Reaper(OwnThread):
     async def _sweep(self, store: TaskStore) -> float:
         """Seconds until the next one."""
         try:
-            counts = await store.sweep()
+            counts, lease_ends_ms = await store.reap()
         except StoreUnavailable as error:
             self._outage.goes_on(error, "sweeping")
             return EVERY_S
@@ -46,4 +48,6 @@ class Reaper(OwnThread):
         if found:
             log.warning("swept", extra=found)
         # a sweep takes a bounded number of each kind: while there is as much as that, there may be more
-        return 0 if SWEEP_LIMIT in counts.values() else EVERY_S
+        if SWEEP_LIMIT in counts.values():
+            return 0
+        return EVERY_S if lease_ends_ms is None else min(EVERY_S, lease_ends_ms / 1000 + JUST_AFTER_S)

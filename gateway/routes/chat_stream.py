@@ -54,14 +54,15 @@ async def _cancel(gateway: Gateway, task_id: str, caller: str) -> None:
     """Of a client that went away, so nobody is told: a store that is away is asked again for a while."""
     for _ in range(CANCEL_TRIES):
         try:
-            await gateway.store.cancel(task_id, caller)
+            status = await gateway.store.cancel(task_id, caller)
         except StoreUnavailable:
             await asyncio.sleep(CANCEL_AGAIN_AFTER_S)
         except (TaskNotFound, WrongStatus):  # it has ended
             return
         else:
+            log.info("cancel_requested", extra={"status": status.value, "cause": "its client went away"})
             return
-    log.error("cancel_failed", extra={"task": task_id, "cause": "its client went away, and Redis did not answer"})
+    log.error("cancel_failed", extra={"cause": "its client went away, and Redis did not answer"})
 
 
 def add(app: FastAPI) -> None:

@@ -1,4 +1,4 @@
-"""GET /health: the process is up. It asks nobody else, so that a lost Redis never gets a gateway restarted."""
+"""GET /health, or /healthz: the process is up. It asks nobody: a lost Redis must not get a gateway restarted."""
 
 from datetime import UTC, datetime
 
@@ -16,11 +16,13 @@ async def health() -> Response:
 
 
 def add(app: FastAPI) -> None:
-    app.add_api_route(
-        "/health",
-        health,
-        methods=["GET"],
-        response_model=Health,
-        responses=problems("forbidden_host"),
-        tags=["operation"],
-    )
+    for path in ("/health", "/healthz"):
+        app.add_api_route(
+            path,
+            health,
+            methods=["GET"],
+            response_model=Health,
+            responses=problems("forbidden_host"),
+            tags=["operation"],
+            include_in_schema=path == "/health",
+        )

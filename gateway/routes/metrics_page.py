@@ -11,8 +11,9 @@ from monitoring import exposition
 
 
 async def metrics_page(request: Request) -> Response:
-    """The counts of this gateway, in Prometheus's text format."""
-    text, content_type = exposition.page(gateway_of(request).settings.gateway_processes)
+    """The counts of this gateway, and those that the whole deployment keeps in Redis, in Prometheus's text format."""
+    gateway = gateway_of(request)
+    text, content_type = exposition.page(gateway.settings.gateway_processes, await gateway.stored.read())
     return Response(text, media_type=content_type)
 
 

@@ -1,5 +1,7 @@
 """POST /task/{task_id}/replay: an operator gives a failed task new attempts, on another model if one is named."""
 
+import logging
+
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +15,8 @@ from gateway.submission import check_model
 from gateway.waiting import demand_id
 from taskstore.errors import WrongStatus
 from taskstore.states import Status
+
+log = logging.getLogger(__name__)
 
 
 async def replay_task(request: Request, task_id: str, body: ReplayBody | None = None) -> Response:
@@ -36,6 +40,7 @@ async def replay_task(request: Request, task_id: str, body: ReplayBody | None = 
         raise Problem(
             "wrong_status", f"Only a task that failed can be replayed; this one is {now}.", task_status=now
         ) from None
+    log.info("replay_requested", extra={"status": status.value, "model": model})
     return answer(ReplayAnswer(task_id=task_id, status=wire_status(status), model=model))
 
 

@@ -20,6 +20,22 @@ local function also_when_full() call('HDEL', P .. 'swept', 'full') end
 
 local gates, sessions = {}, {}  -- what _gates.lua and _sessions.lua define
 
+-- What operators count (monitoring/metrics.py has the metrics, STORED), by label values. A verb adds up what it did and writes
+-- that at its end, so that a batch writes each field once.
+local tallied = {}
+local function tally(metric, by, ...)
+  local field = table.concat({ metric, ... }, '\31')
+  tallied[field] = (tallied[field] or 0) + by
+end
+
+local function write_tally()
+  for field, by in pairs(tallied) do
+    if by > 0 then call('HINCRBY', P .. 'counts', field, whole(by)) end
+  end
+end
+
+local LANE_NAMES = { i = 'interactive', b = 'batch' }
+
 local FINAL = { success = true, failed = true, cancelled = true }
 
 -- What scripts decide by; bodies (message, result) stay in Redis until they are asked for.
@@ -176,7 +192,9 @@ end
 local function bell_of(r) return quarantined(r) and 'b' or r.kind end
 
 local function leave(id, r)
-  if r.at ~= '' then call('ZREM', P .. r.at, id) end
+  if r.at == '' then return end
+  local left = call('ZREM', P .. r.at, id)
+  if string.sub(r.at, 1, 8) == 'blocked:' then sessions.count_behind(r.caller, -left) end
 end
 
 -- The first bytes of a text, up to `most`, and not half a character.
@@ -210,7 +228,9 @@ local function place(id, r, due)
   local lane = lane_of(r)
   local held, ever = gates.held(r)
   if ever then set(id, r, { held_from = gates.held_text(held, '') }) end
-  set(id, r, { at = 'ready:' .. lane })
+  -- one whose time came has been ready since then: a worker without room promotes nobody
+  local ready_at = r.at == 'scheduled' and math.min(now, r.queued_at) or now
+  set(id, r, { at = 'ready:' .. lane, ready_at = ready_at })
   call('SADD', P .. 'lanes', lane)
   call('ZADD', P .. r.at, score_of(r), id)
   ring(bell_of(r))
@@ -233,9 +253,15 @@ local function charge(id, r, data)
   call('HSET', key, 'usage', cjson.encode(sum))
   call('HINCRBY', key, 'cost_nusd', whole(cost))
   call('HINCRBY', key, 'unpriced', whole(unpriced))
+  local model = data.answered_by or r.model
+  tally('agent_tokens_total', more.prompt_tokens, r.caller, r.agent, model, 'prompt')
+  tally('agent_tokens_total', more.completion_tokens, r.caller, r.agent, model, 'completion')
+  -- an attempt whose price becomes unknown takes back what it cost on the bill; a counter never shrinks
+  tally('agent_cost_usd_total', math.max(0, cost), r.caller, r.agent, model)
+  tally('agent_unpriced_answers_total', unpriced, model)
   local day = math.floor(now / 86400000)
   local totals = P .. 'usage:' .. whole(day)
-  local who = table.concat({ r.caller, r.user_id, r.agent, data.answered_by or r.model }, '\31') .. '\31'
+  local who = table.concat({ r.caller, r.user_id, r.agent, model }, '\31') .. '\31'
   call('HINCRBY', totals, who .. 'tasks', before and 0 or 1)
   call('HINCRBY', totals, who .. 'attempts', first and 1 or 0)
   call('HINCRBY', totals, who .. 'prompt_tokens', whole(more.prompt_tokens))
@@ -275,7 +301,7 @@ end
 local function forget(id, r)
   local caller, idem = P .. 'caller:' .. r.caller, call('HGET', task_key(id), 'idem')
   call('ZREM', caller, id)
-  if call('EXISTS', caller) == 0 then call('SREM', P .. 'callers', r.caller) end
+  sessions.forget_caller(r.caller)
   -- a key that outlived an earlier record may be another task's by now
   if idem and idem ~= '' and string.match(call('GET', idem) or '', '^(%S+)') == id then call('DEL', idem) end
   call('DEL', task_key(id), P .. 'events:' .. id, steps_key(id))
@@ -296,13 +322,16 @@ local function final(id, r, status, data)
   if status == 'success' then call('HDEL', task_key(id), 'partial') end
   set(id, r, fields)
   call('ZREM', P .. 'live', id)
+  local code = data.error_code or ''
+  tally('agent_tasks_finished_total', 1, r.caller, r.agent, r.model, status, code)
   local ttl = policy.retention
   if data.dead then
+    tally('agent_dead_letters_total', 1, r.agent, r.model, code)
     ttl = policy.dead_ttl
     call('ZADD', P .. 'dead', whole(now), id)
   end
   call('ZADD', P .. 'gone', whole(now + ttl), gone_member(id, r))
-  event(id, r, 'status', { 'cause', r.cause, 'error_code', data.error_code or '' })
+  event(id, r, 'status', { 'cause', r.cause, 'error_code', code })
   if r.session ~= '' then sessions.leave(id, r, data) end
   -- what it got done is of use to a replay only, and only what failed can be replayed
   if status ~= 'failed' then call('DEL', steps_key(id)) end

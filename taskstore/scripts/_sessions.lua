@@ -51,13 +51,25 @@ function sessions.join_again(r)
   wake(key, r)
 end
 
+-- How many tasks of a caller stand behind another one of their session: by as many entries as came or went.
+function sessions.count_behind(caller, by)
+  if by ~= 0 and call('HINCRBY', P .. 'behind', caller, whole(by)) <= 0 then call('HDEL', P .. 'behind', caller) end
+end
+
+-- A caller is known while there is a task or a session of it.
+function sessions.forget_caller(caller)
+  if call('EXISTS', P .. 'caller:' .. caller, P .. 'sessions:' .. caller) == 0 then
+    call('SREM', P .. 'callers', caller)
+  end
+end
+
 -- Gives the task its session, or else puts it behind the one that has it. Whether it got it.
 function sessions.enter(id, r)
   local key = sessions.key(r)
   local named, holder = call('HGET', key, 'holder'), sessions.holder(r)
   if holder and holder ~= id then
     set(id, r, { at = sessions.blocked(r) })
-    call('ZADD', P .. r.at, whole(r.turn), id)
+    sessions.count_behind(r.caller, call('ZADD', P .. r.at, whole(r.turn), id))
     return false
   end
   if named and not holder then call('HINCRBY', key, 'live', -1) end  -- its record is gone, and it never came to an end
@@ -96,6 +108,7 @@ local function let_in_next(r)
   while true do
     local id = call('ZPOPMIN', P .. sessions.blocked(r))[1]
     if not id then return end
+    sessions.count_behind(r.caller, -1)
     local waiting = load(id)
     if waiting and waiting.at == sessions.blocked(r) then
       place(id, waiting, now)
@@ -133,6 +146,7 @@ function sessions.forget(r)
   local key = sessions.key(r)
   local memory, turns, live = unpack(call('HMGET', key, 'memory', 'turns', 'live'))
   call('ZREM', P .. 'sessions:' .. r.caller, r.session)
+  sessions.forget_caller(r.caller)
   call('ZREM', P .. 'idle', idle_member(r))
   call('DEL', key .. ':log')
   if tonumber(live or '0') > 0 then

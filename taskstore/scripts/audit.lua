@@ -34,6 +34,20 @@ repeat
   end
 until cursor == '0'
 
+-- How many tasks of each caller stand behind another one of their session.
+local behind_of, behind = {}, call('HGETALL', P .. 'behind')
+for name in pairs(indices) do
+  local caller = string.match(name, '^blocked:(.*):[^:]*$')
+  if caller then behind_of[caller] = (behind_of[caller] or 0) + call('ZCARD', P .. name) end
+end
+for i = 1, #behind, 2 do
+  local caller, counted = behind[i], behind[i + 1]
+  local count = whole(behind_of[caller] or 0)
+  if counted ~= count then wrong('caller', caller, 'counts', counted, 'tasks behind others and has', count) end
+  behind_of[caller] = nil
+end
+for caller in pairs(behind_of) do wrong('caller', caller, 'counts no tasks behind others and has some') end
+
 -- How many live tasks each session has, by its key.
 local live_of = {}
 
@@ -59,6 +73,7 @@ local function check_stored_session(caller, name)
   if count == 0 and (ttl < 0 or not has('idle', member)) then wrong(about, 'has no live task and would never expire') end
   if memory and not has('sessions:' .. caller, name) then wrong(about, 'is missing from those of its caller') end
   if not memory and (has('sessions:' .. caller, name) or log > 0) then wrong(about, 'was forgotten and is still there') end
+  if memory and call('SISMEMBER', P .. 'callers', caller) == 0 then wrong(about, 'is of a caller whom nobody knows') end
   if log > tonumber(turns or '0') then wrong(about, 'remembers more than was said') end
   if log > 0 and (call('PTTL', key .. ':log') >= 0) ~= (ttl >= 0) then wrong('turns of', about, 'expire without it') end
 end

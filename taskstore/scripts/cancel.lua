@@ -8,4 +8,6 @@ local r = load(id)
 if not r or (caller ~= '*' and caller ~= r.caller) then return 'not_found' end
 if r.status == 'cancelled' then return 'ok:cancelled' end
 if FINAL[r.status] then return 'wrong_status:' .. r.status end
-return 'ok:' .. cancel(id, r)
+local status = cancel(id, r)
+write_tally()
+return 'ok:' .. status

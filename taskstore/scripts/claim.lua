@@ -220,6 +220,7 @@ local function take(lane, id, vscore)
     worker = wid, started_at = now, cause = '' })
   call('HSET', task_key(id), 'queued_ms', whole(math.max(0, now - r.queued_at)))
   call('ZADD', P .. r.at, whole(now + policy.lease), id)
+  tally('agent_attempts_total', 1, r.agent, r.model)
   local clock = tonumber(call('HGET', P .. 'fair', '*') or '0')
   if lane.model == '' then vscore = r.vscore end  -- in quarantine an entry's score is another
   if tonumber(vscore) > clock then call('HSET', P .. 'fair', '*', vscore) end
@@ -340,6 +341,7 @@ call('PEXPIRE', worker, 3600000)
 -- Only renew says that a worker lives on. Were a claim to say it too, the tasks of a busy worker that died would look like
 -- lost claims when their leases end, and a task that kills its workers would never be charged.
 call('ZADD', P .. 'workers', 'NX', whole(now), wid)
+write_tally()
 local due = next_due()
 if opens and (due == '-1' or opens < tonumber(due)) then due = whole(opens) end
 return { 'ok', due, more and '1' or '0', tasks, attend and '1' or '0' }

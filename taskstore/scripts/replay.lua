@@ -28,6 +28,7 @@ if call('EXISTS', steps_key(id)) == 0 then call('HDEL', task_key(id), 'simulated
 call('HINCRBY', task_key(id), 'replays', 1)
 r.deadline_at, r.cancel_at = 0, ''
 if deadline > 0 then set(id, r, { deadline_at = now + deadline }) end
+tally('agent_replays_total', 1, r.agent, model)
 local about = { 'cause', 'replayed' }
 if model ~= r.model then about = { 'cause', 'replayed', 'model', model } end
 set(id, r, { status = 'pending', model = model, retries = 0, crashes = 0, cause = 'replayed', queued_at = now })
@@ -35,4 +36,5 @@ call('ZADD', P .. 'live', deadline > 0 and whole(r.deadline_at) or '+inf', id)
 if r.session ~= '' then sessions.join_again(r) end
 place(id, r, now)
 event(id, r, 'status', about)
+write_tally()
 return 'ok:pending'

@@ -35,12 +35,15 @@ local VERBS = {
       return final(id, r, 'failed', data)
     end
     set(id, r, { retries = r.retries + 1 })
+    tally('agent_retries_total', 1, r.agent, r.model, data.error_code or '')
     note_failure(id, data)
     again(id, r, 'retrying', due, data.error_code)
   end,
   release = function(id, r, data)
+    local cause = data.cause or 'released'
     set(id, r, { attempt = r.attempt - 1 })
-    again(id, r, 'pending', now + (data.delay_ms or 0), data.cause or 'released')
+    tally('agent_releases_total', 1, cause)
+    again(id, r, 'pending', now + (data.delay_ms or 0), cause)
   end,
   suspend = function(id, r, data)
     leave(id, r)
@@ -109,4 +112,5 @@ while i <= #ARGV do
   end
   i = i + 5 + 2 * fields
 end
+write_tally()
 return words

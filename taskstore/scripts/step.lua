@@ -18,4 +18,5 @@ while i <= #ARGV do
   end
   i = i + 4 + 2 * fields
 end
+write_tally()
 return words

@@ -86,5 +86,7 @@ call('SADD', P .. 'callers', r.caller)
 if idem ~= '' then call('SET', idem, id .. ' ' .. body) end
 place(id, r, run_at)
 event(id, r, 'status')
+tally('agent_tasks_submitted_total', 1, r.caller, r.agent, r.model, LANE_NAMES[r.kind])
 if interrupts then cancel(busy, load(busy), id) end  -- which lets the new one in, when no worker holds it
+write_tally()
 return { 'created', id, 'pending', whole(now) }

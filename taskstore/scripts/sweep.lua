@@ -1,10 +1,14 @@
 -- sweep: rescues, expires and forgets what is due, at most a limit of each. Every process sends it; it needs no leader.
 -- ARGV: 2 id of a worker that is known to be dead, or '', 3 most of each kind
--- Returns {'rescued', n, 'expired', n, 'forgotten', n, 'placed', n, 'granted', n}
+-- Returns {ms until the next lease ends or '' when nothing runs,
+--          {'rescued', n, 'expired', n, 'forgotten', n, 'placed', n, 'granted', n}}
 -- Event: status retrying, failed or cancelled
 also_when_full()
 local dead_worker, LIMIT = ARGV[2], tonumber(ARGV[3])
-local GAP_MS, OVERDUE_MS = 3000, 30000
+local OVERDUE_MS = 30000
+-- Renewed every third of a lease, one has two thirds left at least when Redis goes away. So a time without a sweep that
+-- could have cost a lease counts as a gap; one process's sweeps, twice a second, are never so far apart by themselves.
+local GAP_MS = math.min(3000, math.max(1000, 0.6 * policy.lease))
 local counts = { rescued = 0, expired = 0, forgotten = 0, placed = 0, granted = 0 }
 
 local lanes = call('SMEMBERS', P .. 'lanes')
@@ -31,6 +35,7 @@ end
 -- Takes a running task from the worker that lost it. free: the claim was lost, not the worker, so nothing is charged.
 local function rescue(id, r, free)
   local at = r.at
+  tally('agent_rescues_total', 1, free and 'lost_claim' or 'worker_lost')
   after_loss(id, r, free)
   ring_for_slot(r, at)
 end
@@ -151,9 +156,24 @@ if fair_clock > 0 then
 end
 call('ZREMRANGEBYSCORE', P .. 'workers', '-inf', whole(now - 3600000))
 
+-- Versions that did not count who stands behind another task let some of them in uncounted.
+if call('EXISTS', P .. 'behind') == 1 then
+  local behind = call('ZCARD', P .. 'live') - call('ZCARD', P .. 'scheduled') - call('ZCARD', P .. 'waiting')
+  for _, lane in ipairs(lanes) do
+    behind = behind - call('ZCARD', P .. 'ready:' .. lane) - call('ZCARD', P .. 'leases:' .. lane)
+  end
+  if behind <= 0 then call('DEL', P .. 'behind') end
+end
+
+write_tally()
 local answer = {}
 for name, count in pairs(counts) do
   answer[#answer + 1] = name
   answer[#answer + 1] = whole(count)
 end
-return answer
+local next_end = ''
+for _, lane in ipairs(lanes) do
+  local ends = tonumber(call('ZRANGE', P .. 'leases:' .. lane, 0, 0, 'WITHSCORES')[2])
+  if ends and (next_end == '' or ends < next_end) then next_end = ends end
+end
+return { next_end == '' and '' or whole(math.max(0, next_end - now)), answer }

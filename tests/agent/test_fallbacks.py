@@ -172,7 +172,9 @@ async def test_a_fallback_without_its_key_is_left_out(
     monkeypatch.setitem(MODEL_REGISTRY, "B", without)
     chain.says(A=[error(503)], C=[completion("Of C.")])
     assert await chain.run() == "Of C."
-    assert "KEY_OF_B" in caplog.text
+    (unusable,) = [record for record in caplog.records if record.getMessage() == "fallback_unusable"]
+    assert vars(unusable)["fallback"] == "B"
+    assert "KEY_OF_B" in vars(unusable)["problem"]
 
 
 async def test_a_model_without_fallbacks_has_no_middleware(chain: Chain) -> None:

@@ -219,7 +219,9 @@ async def test_the_log_has_the_traceback_and_who_asks_for_it(
     assert "in helper" in logging.Formatter().formatException(record.exc_info)
     with pytest.raises(AgentError):
         await bench.answer("mine")
-    assert "The agent 'mine' was asked for and is unavailable: AGENTS_FILE" in caplog.text
+    asked = caplog.records[-1]
+    assert (asked.getMessage(), vars(asked)["agent"]) == ("agent_asked_for_unavailable", "mine")
+    assert "AGENTS_FILE" in str(vars(asked)["problem"])
 
 
 async def test_what_is_prepared_is_used(bench: Bench, own_code: OwnCode, provider: ScriptedProvider) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from taskstore.errors import StoreError
+from tests.chaos.stalls import STALL_S
 from tests.chaos.system import System
 
 _LEAST_PAUSE_S: Final = 1.0
@@ -20,6 +21,8 @@ class Auditor:
         self._system, self._redis_url = system, redis_url
         self.audits: int | None = 0
         self.findings: list[str] = []
+        self.held: list[tuple[float, float]] = []
+        """Beginning and end, time.time(), of audits that kept Redis from all else for as long as a stall."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -42,10 +45,14 @@ class Auditor:
             await asyncio.sleep(max(_LEAST_PAUSE_S, _SHARE * (time.monotonic() - began)))
 
     async def _once(self) -> bool:
+        began = time.time()
         try:
             found = await self._system.audit(self._redis_url)
         except (OSError, RedisError, StoreError):  # it was struck, or is still loading
             return False
+        finally:
+            if (ended := time.time()) - began > STALL_S:
+                self.held.append((began, ended))
         if found is None:
             self.audits = None
             return True

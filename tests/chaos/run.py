@@ -115,7 +115,7 @@ class _Run:
             await self._clients.close()
             await self._models.close()
             self._log.close()
-        self._evidence.stalls = stalls.seen
+        self._evidence.stalls = sorted([*stalls.seen, *self._auditor.held])
         self._evidence.seconds = time.monotonic() - began
         save(self._evidence, self._deployment.folder)
         size = self._options.size

@@ -68,7 +68,7 @@ def _about(evidence: Evidence, verdict: Verdict) -> list[tuple[str, str]]:
         ("of them", ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))),
         ("faults that did not, for too little was in flight", str(evidence.skipped)),
         ("in flight when they struck, in all", str(verdict.in_flight)),
-        ("stalls of the machine, over a second", str(len(evidence.stalls))),
+        ("stalls of the machine, or of Redis by an audit, over a second", str(len(evidence.stalls))),
         ("audits of the store", "none" if evidence.audits is None else str(evidence.audits)),
     ]
 

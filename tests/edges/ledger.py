@@ -5,7 +5,7 @@ grow, that a task ends once, that budgets and spending add up, that a session ru
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ Fields = Mapping[str, str]
 RESCUE = "rescue"
 SETTLE_VERBS = {"success": "succeed", "cancelled": "stop"}
 """A settlement's kind, where it is not the verb's own name."""
+LANES = {"i": "interactive", "b": "batch"}
+RESCUES = "agent_rescues_total"
 
 
 @dataclass
@@ -71,6 +73,10 @@ class Ledger:
         self.max_crashes = max_crashes
         self.accounts: dict[str, Account] = {}
         self.day_totals: Counter[str] = Counter()
+        self.counts: Counter[tuple[str, ...]] = Counter()
+        """What operators count, by metric and label values."""
+        self.rescued = 0
+        """In all: of one that ended by it, its record does not say why it was rescued."""
         self.memories: dict[tuple[str, str | None], Memory] = {}
         """By caller and session_id, of sessions that somebody could see."""
 
@@ -78,12 +84,14 @@ class Ledger:
         assert record["status"] == "pending"
         memory = self.memories.setdefault(_session(new), Memory()) if new.session else None
         self.accounts[new.task_id] = Account(new, record, memory=memory, model=new.model)
+        self.counts["agent_tasks_submitted_total", new.caller, new.agent, new.model, LANES[new.kind]] += 1
 
     def claimed(self, claim: Claim) -> None:
         account = self.accounts[claim.task_id]
         assert claim.fence == account.fence + 1, "each claim raises the fence by one"
         assert (claim.message, claim.model) == (account.new.message, account.model)
         account.claims += 1
+        self.counts["agent_attempts_total", claim.agent, account.model] += 1
         turns = [(turn.message, turn.answer) for turn in claim.history]
         memory = self.memories.get(_session(account.new)) if account.new.session else None
         assert turns == [(message, answer) for _, message, answer in (memory.said if memory else [])[-self.max_turns :]]
@@ -106,8 +114,13 @@ class Ledger:
         stopped = account.record.get("cancel_at") and one.kind in {"retry", "release", "suspend"}
         if one.kind == "release" and not stopped:
             account.returned += 1
+            self.counts["agent_releases_total", "released"] += 1
         if one.usage is not None:
             account.tokens += one.usage.total_tokens
+            who = (account.new.caller, account.new.agent, account.model)
+            self.counts["agent_tokens_total", *who, "prompt"] += one.usage.prompt_tokens
+            self.counts["agent_cost_usd_total", *who] += round((one.cost_usd or 0) * 1e9)
+            self.counts["agent_unpriced_answers_total", account.model] += one.cost_usd is None
             account.cost_nusd += round((one.cost_usd or 0) * 1e9)
             self.day_totals["total_tokens"] += one.usage.total_tokens
             self.day_totals["cost_nusd"] += round((one.cost_usd or 0) * 1e9)
@@ -119,10 +132,13 @@ class Ledger:
         account = self.accounts[task_id]
         account.model = model or account.model
         account.lives += 1
+        self.counts["agent_replays_total", account.new.agent, account.model] += 1
         account.retries = account.crashes = 0
 
-    def look(self, found: Mapping[str, tuple[Fields, int]], verbs: Iterable[str]) -> None:
-        """Compares what is stored now with what it was; `verbs` are those that may have moved a task since."""
+    def look(self, found: Mapping[str, tuple[Fields, int]], dead: Container[str], verbs: Iterable[str]) -> None:
+        """Compares what is stored now with what it was; `verbs` are those that may have moved a task since, `dead` the
+        dead letters.
+        """
         allowed = [TRANSITIONS[verb] for verb in verbs]
         for task_id, account in list(self.accounts.items()):
             record, events = found[task_id]
@@ -132,6 +148,7 @@ class Ledger:
                 continue
             before, account.record = account.record, record
             self._check_move(task_id, account, before, record, allowed)
+            self._count_end(account, before, record, dead=task_id in dead)
             if RESCUE in verbs:
                 self._check_rescue(account, before, record)
             if Status(before["status"]) in FINAL and record["status"] == before["status"]:
@@ -151,8 +168,13 @@ class Ledger:
             account.ends += 1
             assert account.ends <= account.lives, "a task ends once a life"
 
-    @staticmethod
-    def _check_rescue(account: Account, before: Fields, after: Fields) -> None:
+    def _count_end(self, account: Account, before: Fields, after: Fields, *, dead: bool) -> None:
+        if Status(before["status"]) not in FINAL and Status(after["status"]) in FINAL:
+            what, code = (account.new.agent, account.model), after.get("error_code", "")
+            self.counts["agent_tasks_finished_total", account.new.caller, *what, after["status"], code] += 1
+            self.counts["agent_dead_letters_total", *what, code] += dead
+
+    def _check_rescue(self, account: Account, before: Fields, after: Fields) -> None:
         """A lost lease costs a crash or gives the attempt back, or the task has ended for another reason."""
         if before["status"] != Status.RUNNING or after["status"] == Status.RUNNING:
             return
@@ -160,9 +182,15 @@ class Ledger:
         crashed = int(after["crashes"]) - int(before["crashes"])
         assert (given_back, crashed) in {(0, 1), (1, 0)} or (given_back, crashed, after["status"] in FINAL) == (0, 0, 1)
         account.returned += given_back
+        self.counts[RESCUES, "lost_claim"] += given_back
+        self.counts[RESCUES, "worker_lost"] += crashed
+        # one that is long past its deadline is ended, whoever holds it
+        self.rescued += given_back + crashed or after["status"] == Status.CANCELLED
 
     def _check_budgets(self, account: Account, before: Fields, after: Fields) -> None:
-        account.retries += max(0, int(after["retries"]) - int(before["retries"]))
+        retried = max(0, int(after["retries"]) - int(before["retries"]))
+        account.retries += retried
+        self.counts["agent_retries_total", account.new.agent, account.model, after.get("error_code", "")] += retried
         account.crashes += max(0, int(after["crashes"]) - int(before["crashes"]))
         assert int(after["attempt"]) == account.claims - account.returned, "attempts are claims less those given back"
         assert int(after["retries"]) == account.retries <= self.max_retries

@@ -71,6 +71,7 @@ SHOWN_BY = {
     },
     "tests/models/test_registry.py": {
         "ACTIVE_MODEL_KEY": "test_the_active_model",
+        "SIMULATOR_HOST": "test_the_simulator_may_be_on_another_host",
         "SIMULATOR_PORT": "test_the_simulator_s_address_follows_its_port",
         "DEEPSEEK_API_KEY": "test_the_active_model",
         "DASHSCOPE_API_KEY": "test_the_active_model",
@@ -111,6 +112,17 @@ SHOWN_BY = {
         "DATABASE_URL": "test_a_question_in_sql_goes_all_the_way",
         "DATABASE_TIMEOUT_SECONDS": "test_an_endless_query_is_stopped",
         "DATABASE_MAX_ROWS": "test_rows_are_counted_and_cut",
+    },
+    "tests/grafana/test_import_dashboard.py": {
+        "GRAFANA_URL": "test_it_reads_its_settings",
+        "GRAFANA_TOKEN": "test_it_reads_its_settings",
+        "GRAFANA_USER": "test_a_user_and_a_password_do_where_there_is_no_token",
+        "GRAFANA_PASSWORD": "test_a_user_and_a_password_do_where_there_is_no_token",
+        "PROMETHEUS_URL": "test_it_reads_its_settings",
+    },
+    "tests/monitoring/test_logs.py": {
+        "LOG_FORMAT": "test_an_event_is_one_object",
+        "LOG_CONTENT": "test_debug_lines_of_libraries_need_leave_to_hold_contents",
     },
     "tests/monitoring/test_tracing.py": {
         "LANGFUSE_PUBLIC_KEY": "test_no_secret_is_in_a_trace",

@@ -6,7 +6,8 @@ The same walks each time by default; `LONGHAUL_EDGE_WALKS=20000` takes as many o
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections import Counter
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import hypothesis
@@ -24,12 +25,13 @@ from core_config import Settings
 from taskstore.claims import Claim, ModelRules, QuarantinePart, Settlement
 from taskstore.connection import connect
 from taskstore.errors import IdempotencyConflict, NeverDue, QueueFull, SessionBusy, TaskNotFound, WrongStatus
+from taskstore.measures import Gauges
 from taskstore.records import Kind, NewTask, TokenUsage, WorkerInfo
 from taskstore.states import FINAL
 from taskstore.store import ANY_CALLER, TaskStore
 from tests.conftest import RedisServer
 
-from .ledger import RESCUE, SETTLE_VERBS, Ledger
+from .ledger import RESCUE, RESCUES, SETTLE_VERBS, Account, Ledger
 from .operator_rules import MODELS, OperatorRules, some
 from .session_rules import CALLERS, SESSIONS, SessionRules
 from .time_travel import make_older
@@ -300,7 +302,8 @@ class StoreMachine(OperatorRules, SessionRules):
     def the_rules_hold(self) -> None:
         verbs, self.verbs = self.verbs, set()
         assert self.run(self.store.audit()) == []
-        self.ledger.look(self.run(self.everything()), verbs)
+        self.ledger.look(*self.run(self.everything()), verbs)
+        self.the_counts_are_right()
 
     @invariant()
     def the_bill_is_right(self) -> None:
@@ -308,6 +311,35 @@ class StoreMachine(OperatorRules, SessionRules):
         assert sum(row.total_tokens for row in rows) == self.ledger.day_totals["total_tokens"]
         spent = sum(round((row.cost_usd or 0) * 1e9) for row in rows)
         assert spent == self.ledger.day_totals["cost_nusd"]
+
+    def the_counts_are_right(self) -> None:
+        measured = self.run(self.store.measures())
+        counts = Counter(measured.counts)
+        rescues = Counter({key: counts.pop(key) for key in list(counts) if key[0] == RESCUES})
+        wanted = +self.ledger.counts  # without zeros
+        assert counts == Counter({key: count for key, count in wanted.items() if key[0] != RESCUES})
+        assert all(rescues[key] >= count for key, count in wanted.items() if key[0] == RESCUES)
+        assert rescues.total() == self.ledger.rescued
+
+        def total(metric: str) -> int:
+            return sum(count for (name, *_), count in counts.items() if name == metric)
+
+        live = [one for one in self.ledger.accounts.values() if one.status not in FINAL]
+        begun = total("agent_tasks_submitted_total") + total("agent_replays_total")
+        assert begun - total("agent_tasks_finished_total") == len(live), "nothing is lost, and nothing ends twice"
+        self.the_gauges_are_right(measured.gauges, live)
+
+    def the_gauges_are_right(self, gauges: Gauges, live: Sequence[Account]) -> None:
+        stands = Counter(one.record["at"].split(":")[0] for one in live)
+        lanes = gauges.lanes.values()
+        assert sum(lane.ready for lane in lanes) == stands["ready"]
+        assert sum(lane.running for lane in lanes) == stands["leases"]
+        assert (gauges.scheduled, gauges.waiting) == (stands["scheduled"], stands["waiting"])
+        behind = Counter(one.new.caller for one in live if one.record["at"].startswith("blocked:"))
+        assert +Counter(gauges.behind) == behind
+        remembered = self.ledger.memories.keys()
+        active = {(one.new.caller, one.new.session_id) for one in live if one.new.session} & remembered
+        assert (gauges.sessions_active, gauges.sessions_idle) == (len(active), len(remembered - active))
 
     async def clock(self) -> int:
         seconds, micros = await self.redis.time()
@@ -318,15 +350,16 @@ class StoreMachine(OperatorRules, SessionRules):
         record: dict[str, str] = await client.hgetall(self.store.keys.task(task_id))
         return record
 
-    async def everything(self) -> dict[str, tuple[dict[str, str], int]]:
-        """Every known task's record and how many events it has."""
+    async def everything(self) -> tuple[dict[str, tuple[dict[str, str], int]], set[str]]:
+        """Every known task's record and how many events it has, and which are dead letters."""
         ids = list(self.ledger.accounts)
         async with self.redis.pipeline(transaction=False) as pipe:
             for task_id in ids:
                 pipe.hgetall(self.store.keys.task(task_id))
                 pipe.xlen(self.store.keys.events(task_id))
-            flat = await pipe.execute()
-        return dict(zip(ids, zip(flat[::2], flat[1::2], strict=True), strict=True))
+            pipe.zrange(self.store.keys.dead(), 0, -1)
+            *flat, dead = await pipe.execute()
+        return dict(zip(ids, zip(flat[::2], flat[1::2], strict=True), strict=True)), set(dead)
 
 
 @pytest.fixture

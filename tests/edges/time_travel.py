@@ -12,7 +12,7 @@ from taskstore.states import FINAL
 
 NET_MS = 60_000
 """A final record's own time to live is this much longer than its entry in `gone`."""
-LIVE_TIMES = ("deadline_at", "started_at", "queued_at")
+LIVE_TIMES = ("deadline_at", "started_at", "queued_at", "ready_at")
 
 
 async def make_older(redis: Redis, keys: Keys, ms: int, *, alive: set[str], swept: bool) -> None:

@@ -98,7 +98,7 @@ async def test_the_openapi_document_names_every_route_and_what_it_answers(
         "GET /agents": ["200", "401", "403", "503"],
         "GET /models": ["200", "401", "403"],
         "GET /health": ["200", "403"],
-        "GET /ready": ["200", "403", "503"],
+        "GET /ready": ["200", "403", "422", "503"],
         "GET /metrics": ["200", "403"],
     }
     assert "HTTPValidationError" not in document["components"]["schemas"]
@@ -107,5 +107,5 @@ async def test_the_openapi_document_names_every_route_and_what_it_answers(
         "deadline_s", "stream", "run_at", "metadata",
     }  # fmt: skip
     assert {getattr(route, "path_format", None) or route.path for route in gateway.app.routes} == {  # type: ignore[attr-defined]  # every route here has a path
-        *document["paths"], "/openapi.json", "/docs", "/docs/oauth2-redirect",
+        *document["paths"], "/healthz", "/readiness", "/openapi.json", "/docs", "/docs/oauth2-redirect",
     }  # fmt: skip

@@ -86,6 +86,11 @@ def test_the_simulator_s_address_follows_its_port(port: int | None, url: str) ->
     assert get_base_url(SIMULATOR, given) == load_registry(given)[SIMULATOR].base_url == url
 
 
+def test_the_simulator_may_be_on_another_host() -> None:
+    given = settings(simulator_host="simulator", simulator_port=9123)
+    assert get_base_url(SIMULATOR, given) == "http://simulator:9123/v1"
+
+
 # Which model is active
 
 

@@ -22,6 +22,11 @@ import pytest
 from core_config import Settings
 from operations import commandline, leftovers, runstate
 from tests.conftest import free_port
+from tests.gateway.conftest import ending, start_gateway
+
+from .doctor_runs import doctor
+
+__all__ = ["doctor", "ending", "start_gateway"]
 
 T = TypeVar("T")
 Manage = Callable[..., Awaitable[tuple[int, str, str]]]
@@ -57,7 +62,7 @@ class Copy:
             "GATEWAY_PORT": str(self.port),
             "DRAIN_SECONDS": "5",
         }
-        for name in ("operations", "taskstore", "agent", "longhaul_client"):
+        for name in ("operations", "taskstore", "agent", "longhaul_client", "monitoring"):
             self.add(name)
         for name in (
             "manage.py",

@@ -200,7 +200,7 @@ def test_a_down_worker_shows_and_bad_settings_keep_nobody_from_stopping(copy: Co
 
 def test_a_second_copy_keeps_its_own_ports_and_data(running_copy: Copy, copy: Copy) -> None:
     port = free_port()
-    copy.start(SIMULATOR_PORT=str(port))
+    copy.start(SIMULATOR_PORT=str(port), SIMULATOR_HOST="simulator.example")
     mine, other = copy.state(), running_copy.state()
     assert mine.redis_url != other.redis_url
     with redis.Redis.from_url(mine.redis_url) as client:
@@ -208,7 +208,7 @@ def test_a_second_copy_keeps_its_own_ports_and_data(running_copy: Copy, copy: Co
     with redis.Redis.from_url(other.redis_url) as client:
         assert client.get("kept") is None
     environment = copy.get("/").json()["environment"]
-    assert environment["SIMULATOR_PORT"] == str(port)
+    assert (environment["SIMULATOR_HOST"], environment["SIMULATOR_PORT"]) == ("127.0.0.1", str(port)), "its own one"
     assert environment["REDIS_URL"] == mine.redis_url
     assert environment["PYTHONUNBUFFERED"] == "1"
     assert {"127.0.0.1", "localhost", "::1"} <= set(environment["NO_PROXY"].split(","))

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -53,6 +54,18 @@ def test_smoke_passes_and_cost_has_counted(real: Copy) -> None:
     assert int(row["tasks"]) >= 2
     assert int(row["total_tokens"]) == int(row["prompt_tokens"]) + int(row["completion_tokens"]) > 0
     assert row["cost_usd"] == "0.0"
+
+
+def test_the_doctor_finds_the_system_well_from_here_and_from_outside(real: Copy) -> None:
+    here = real.manage("doctor", "--json")
+    assert here.returncode == 0, here.stdout
+    levels = {one["check"]: one["level"] for one in json.loads(here.stdout)["findings"]}
+    assert {levels[check] for check in ("gateway", "processes", "workers", "agents", "audit", "redis")} == {"ok"}
+    there = real.manage("doctor", "--url", real.url)
+    assert there.returncode == 0, there.stdout
+    assert "SIMULATED" in there.stdout
+    assert there.stdout.count("ok       remote-") == 5
+    assert "one model call" in there.stderr
 
 
 def test_smoke_fails_where_something_is_wrong(real: Copy) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from taskstore.claims import Settlement
 from taskstore.store import TaskStore
+from taskstore.unpack import SEPARATOR
 
 from .state import About, State, Stream, ZSet
 from .worlds import DEAD, NET, RETENTION, World, event
@@ -81,6 +82,11 @@ def swept(now: int) -> State:
     return {"swept": {"at": About(now)}}
 
 
+def counted(metric: str, *labels: str, by: int = 1) -> State:
+    """What operators count, by one more."""
+    return {"counts": {SEPARATOR.join([metric, *labels]): by}}
+
+
 def ended(
     now: int, index: str, status: str, attempt: int, *, fence: int | None = None, dead: bool = False, **fields: Any
 ) -> State:
@@ -97,8 +103,11 @@ def ended(
         "gone": ZSet({"t1 alice": About(now + kept)}),
         "ttl": {"task:t1": About(kept + NET), "events:t1": About(kept + NET)},
     }
+    code = fields.get("error_code", "")
+    state |= counted("agent_tasks_finished_total", "alice", "default", "M", status, code)
     if dead:
         state["dead"] = ZSet(t1=About(now))
+        state["counts"] |= counted("agent_dead_letters_total", "default", "M", code)["counts"]
     return state
 
 
@@ -110,6 +119,8 @@ def settled(now: int, state: State) -> State:
 
 def moved(now: int, leaves: str, enters: str, score: Any, entry: dict[str, Any], **fields: Any) -> State:
     """A live task that went from one index to another, with this entry in its stream."""
+    if enters.startswith("ready:"):
+        fields["ready_at"] = About(now)
     return {
         "task:t1": {"status": entry["status"], "at": enters, "cause": entry["cause"], **fields},
         "events:t1": Stream([entry | {"at": About(now)}]),

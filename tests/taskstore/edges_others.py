@@ -4,7 +4,7 @@ from math import inf
 
 from taskstore.states import Status
 
-from .edges import Case, cancel, decide, ended, joined, moved, replay, replay_on_n, sweep, swept
+from .edges import Case, cancel, counted, decide, ended, joined, moved, replay, replay_on_n, sweep, swept
 from .state import About, State, Stream, ZSet
 from .worlds import (
     CANCELLED_ERROR,
@@ -51,6 +51,7 @@ def rescued(now: int, shown: int, cause: str, **fields: int) -> State:
         moved(now, "leases:M:b", "ready:M:b", 1.0, event(0, "retrying", shown, 1, cause=cause),
               queued_at=About(now), duration_ms=About(4_000), **fields),
         {"bell:b": ["1"]},
+        counted("agent_rescues_total", cause),
     )  # fmt: skip
 
 
@@ -60,6 +61,7 @@ def quarantined(now: int) -> State:
         moved(now, "leases:M:b", "ready:quarantine", 2e12 + 1.0, event(0, "retrying", 1, 1, cause="worker_lost"),
               queued_at=About(now), duration_ms=About(4_000), crashes=2),
         {"bell:b": ["1"], "lanes": {"quarantine"}},
+        counted("agent_rescues_total", "worker_lost"),
     )  # fmt: skip
 
 
@@ -69,6 +71,7 @@ def lost_for_good(now: int) -> State:
         ended(now, "leases:M:b", "failed", 1, dead=True, error_code="worker_lost", error=LOST),
         {"task:t1": {**ended(now, "", "failed", 1, error_code="worker_lost", error=LOST)["task:t1"],
                      "crashes": 3, "duration_ms": About(4_000)}},
+        counted("agent_rescues_total", "worker_lost"),
     )  # fmt: skip
 
 
@@ -82,7 +85,11 @@ def expired(now: int, index: str, attempt: int) -> State:
 
 def left_session(now: int, state: State) -> State:
     """And so has one task less that is live."""
-    return state | {"session:alice:s": {"live": 1, "updated_at": About(now)}, "sessions:alice": ZSet(s=About(now))}
+    return state | {
+        "session:alice:s": {"live": 1, "updated_at": About(now)},
+        "sessions:alice": ZSet(s=About(now)),
+        "behind": {"alice": None},
+    }
 
 
 def asked_to_stop(now: int) -> State:
@@ -105,7 +112,7 @@ def replayed(now: int, model: str = "M", **fields: int | str | None) -> State:
     ) | {
         "bell:b": ["1"], "live": ZSet(t1=inf), "gone": ZSet({"t1 alice": None}),
         "ttl": {"task:t1": None, "events:t1": None},
-    }  # fmt: skip
+    } | counted("agent_replays_total", "default", model)  # fmt: skip
 
 
 RUNNING = Status.RUNNING
@@ -147,7 +154,8 @@ OTHER_CASES = [
     Case("rescue", "running", "failed", overdue, sweep(), {"expired": 1},
          lambda now: joined(behind_clock(now), expired(now, "leases:M:b", 1)), "30 s past its deadline"),
     Case("rescue", "running", "cancelled", lease_over(6_000, cancel_at=1_700_000_000_000), sweep(), {"rescued": 1},
-         lambda now: joined(behind_clock(now), stopped(now, "leases:M:b", 1)), "cancel was requested"),
+         lambda now: joined(behind_clock(now), stopped(now, "leases:M:b", 1),
+                            counted("agent_rescues_total", "worker_lost")), "cancel was requested"),
     Case("decide", "waiting", "pending", waiting, decide, PENDING, decided),
     Case("replay", "failed", "pending", failed, replay, PENDING, replayed),
     Case("replay", "failed", "pending", due(buried, -100), replay, PENDING, replayed, "dead letter"),

@@ -3,7 +3,7 @@
 from math import inf
 from typing import Any
 
-from .edges import Case, claim, claimed, ended, joined, moved, settle, settled
+from .edges import Case, claim, claimed, counted, ended, joined, moved, settle, settled
 from .state import About, State, Stream, ZSet
 from .worlds import (
     CANCELLED_ERROR,
@@ -35,6 +35,7 @@ def taken(now: int, index: str, fence: int, waited: float) -> State:
             "leases:M:b": ZSet(t1=About(now + LEASE)),
             "fair": {"*": "1"},
         },
+        counted("agent_attempts_total", "default", "M"),
     )  # fmt: skip
 
 
@@ -45,7 +46,7 @@ def promoted(now: int) -> State:
     return joined(
         ran,
         {
-            "task:t1": {**ran["task:t1"], "vscore": "1.000000"},
+            "task:t1": {**ran["task:t1"], "vscore": "1.000000", "ready_at": About(now - 1_000)},
             "events:t1": Stream([its_time, *ran["events:t1"]]),
         },
         {"fair": {"*": "1", "alice|5": "1.000000"}, "lanes": {"M:b"}, "bell:b": ["1"]},
@@ -71,7 +72,7 @@ def retried(now: int) -> State:
         now,
         moved(now, "leases:M:b", "scheduled", About(now + 2_000), event(0, "retrying", 1, 1, cause="provider_timeout"),
               retries=1, queued_at=About(now + 2_000), **WRONG)
-        | {"bell:b": ["1"]},
+        | {"bell:b": ["1"]} | counted("agent_retries_total", "default", "M", "provider_timeout"),
     )  # fmt: skip
 
 
@@ -87,7 +88,8 @@ def released(now: int) -> State:
             attempt=0,
             queued_at=About(now),
         )
-        | {"bell:b": ["1"]},
+        | {"bell:b": ["1"]}
+        | counted("agent_releases_total", "drain"),
     )
 
 

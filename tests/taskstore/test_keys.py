@@ -9,6 +9,7 @@ from taskstore.scripts import FOLDER
 LUA = {path.stem: path.read_text() for path in FOLDER.glob("*.lua")}
 SCRIPTS_DO_NOT_NAME = {
     "watch_key": "the gateway's own, for watch tokens",
+    "probe": "no verb's: room.py asks with it whether there is room",
     "watch": "a channel of the Watcher's own",
     "idempotency": "built by the store, since the client's key is in it; handed to submit",
 }

@@ -12,6 +12,7 @@ from taskstore.records import Kind, NewTask, session_key
 from taskstore.states import Status
 from taskstore.store import TaskStore
 
+from .edges import counted
 from .state import About, Contents, Stream, ZSet
 from .worlds import CAME_AGO, event, record
 
@@ -35,7 +36,7 @@ async def test_a_submit_writes_exactly_this(audited: TaskStore, contents: Conten
         now + CAME_AGO, user_id="u", session_id="chat", session=session, turn=1, memory="t1", kind="i", at="ready:M:i",
         priority=6, flow="alice|6", weight=2.0, agent="helper", metadata='{"a":[1,null]}', vscore="0.500000",
         deadline_at=About(now + DAY_MS), idem=contents.prefix + "idem:alice:key",
-    ) | {"created_at": About(now), "queued_at": About(now)}  # fmt: skip
+    ) | {"created_at": About(now), "queued_at": About(now), "ready_at": About(now)}  # fmt: skip
     await contents.check({
         "task:t1": fields,
         "events:t1": Stream([event(0, "pending", 0, 0) | {"at": About(now)}]),
@@ -52,6 +53,7 @@ async def test_a_submit_writes_exactly_this(audited: TaskStore, contents: Conten
             "bytes": 0, "created_at": About(now), "updated_at": About(now),
         },
         "sessions:alice": ZSet({session: About(now)}),
+        **counted("agent_tasks_submitted_total", "alice", "helper", "M", "interactive"),
     })  # fmt: skip
 
 

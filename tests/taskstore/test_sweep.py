@@ -2,6 +2,7 @@
 
 import pytest
 
+from core_config import Settings
 from taskstore.records import NewTask
 from taskstore.states import Status
 from taskstore.store import TaskStore
@@ -31,9 +32,10 @@ async def swept_to(
 
 
 @pytest.mark.parametrize(
-    "last_sweep", [{"swept": {"at": -3_100, "cursor": "0"}}, {"swept": {"at": 60_000, "cursor": "0"}}, {}],
-    ids=["Redis was away", "its clock went back", "never swept"],
-)  # fmt: skip
+    "last_sweep",
+    [{"swept": {"at": -round(0.62 * LEASE), "cursor": "0"}}, {"swept": {"at": 60_000, "cursor": "0"}}, {}],
+    ids=["Redis was away for less than a lease has left at least", "its clock went back", "never swept"],
+)
 async def test_after_a_gap_every_lease_gets_a_full_term_before_any_is_judged(
     last_sweep: State, audited: TaskStore, contents: Contents
 ) -> None:
@@ -48,6 +50,15 @@ async def test_after_a_gap_every_lease_gets_a_full_term_before_any_is_judged(
         joined(behind_clock(now), granted, {"swept": {"at": About(now), "cursor": "0"}}),
     )  # fmt: skip
     assert await sweep()(audited) == {}
+
+
+async def test_of_a_short_lease_a_gap_is_short(store: TaskStore, settings: Settings, contents: Contents) -> None:
+    """One of 3 s has 2 s left when Redis stops to answer: after less than the 3 s of longer ones it would be lost."""
+    now = await contents.clock()
+    await contents.seed(joined(lease_over(60_000)(now), {"swept": {"at": now - 1_900, "cursor": "0"}}))
+    short = TaskStore(store.redis, settings.model_copy(update={"lease_seconds": 3.0}))
+    assert (await short.sweep())["granted"] == 1
+    assert await store.audit() == []
 
 
 async def test_a_worker_known_to_be_dead_is_not_spared_by_a_gap(audited: TaskStore, contents: Contents) -> None:

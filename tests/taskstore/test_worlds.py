@@ -69,14 +69,14 @@ REACHED = {
     "cancelled": cancel,
 }
 TIMES = {
-    "created_at", "updated_at", "queued_at", "run_at", "started_at", "completed_at", "cancel_at", "queued_ms",
-    "duration_ms", "at",
+    "created_at", "updated_at", "queued_at", "ready_at", "run_at", "started_at", "completed_at", "cancel_at",
+    "queued_ms", "duration_ms", "at",
 }  # fmt: skip
 
 
 def shape(state: State) -> State:
-    """The state without times, bells and what is known of workers: they depend on how it was reached."""
-    known = {"bell:b", "workers", "worker:w1"}
+    """The state without times, bells, counts and what is known of workers: they depend on how it was reached."""
+    known = {"bell:b", "workers", "worker:w1", "counts"}
     shaped: State = {}
     for name, content in as_written(state).items():
         if name == "ttl":

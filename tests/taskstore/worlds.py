@@ -36,7 +36,7 @@ def record(now: int, **fields: Any) -> dict[str, Any]:
         "v": 1, "caller": "alice", "message": "hello", "model": "M", "agent": "default", "kind": "b", "priority": 5,
         "flow": "alice|5", "weight": 1.0, "session": "", "metadata": "{}", "attempt": 0, "retries": 0, "crashes": 0,
         "fence": 0, "idem": "", "status": "pending", "at": "ready:M:b", "created_at": now - CAME_AGO,
-        "queued_at": now - CAME_AGO, "vscore": "1.000000",
+        "queued_at": now - CAME_AGO, "ready_at": now - CAME_AGO, "vscore": "1.000000",
     } | fields  # fmt: skip
 
 
@@ -61,13 +61,15 @@ def ready(now: int) -> State:
 
 def scheduled(now: int) -> State:
     state = world(now, "scheduled", now + 60_000, {"run_at": now + 60_000, "queued_at": now + 60_000}, [])
-    del state["lanes"], state["fair"], state["task:t1"]["vscore"]
+    del state["lanes"], state["fair"], state["task:t1"]["vscore"], state["task:t1"]["ready_at"]
     return state
 
 
 def blocked(now: int) -> State:
     """Behind `t0`, which runs and holds the session `s`."""
     state = world(now, "blocked:alice:s", 2.0, {"session": "s", "turn": 2, "memory": "t0", "vscore": "2.000000"}, [])
+    del state["task:t1"]["ready_at"]
+    state["behind"] = {"alice": 1}
     t0 = RUNNING | {"session": "s", "turn": 1, "memory": "t0", "started_at": now - STARTED_AGO}
     state["task:t0"] = record(now, **t0)
     state["events:t0"] = Stream([event(now, "pending", 0, 0), event(now, "running", 1, 1, worker="w1")])
@@ -120,7 +122,7 @@ def retrying_ready(now: int) -> State:
     state = retrying(now)
     del state["scheduled"]
     state["task:t1"]["at"] = "ready:M:b"
-    state["task:t1"]["queued_at"] = now - 500
+    state["task:t1"] |= {"queued_at": now - 500, "ready_at": now - 500}
     state["ready:M:b"] = ZSet(t1=1.0)
     return state
 

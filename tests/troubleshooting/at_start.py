@@ -232,3 +232,10 @@ def a_command_for_a_system_that_does_not_run(command: Command) -> str:
 @provokes("stop-nothing")
 def a_stop_of_nothing(command: Command) -> str:
     return command("stop")
+
+
+@provokes("logs-of-no-task")
+def logs_of_a_task_that_ran_elsewhere(command: Command, tmp_path: Path) -> str:
+    (tmp_path / "var" / "logs").mkdir(parents=True)
+    (tmp_path / "var" / "logs" / "worker-1.log").touch()
+    return command("logs", "--task", "f" * 32)

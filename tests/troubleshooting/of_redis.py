@@ -2,6 +2,7 @@
 
 import shutil
 
+from tests.conftest import free_port
 from tests.gateway.conftest import StartGateway
 from tests.stumbles.redis_process import SLOWLY, StumblingRedis, until
 
@@ -47,6 +48,12 @@ def not_ready_while_redis_loads(start_gateway: StartGateway, stumbling_redis: St
     url = start_gateway(redis_url=stumbling_redis.url).url
     loading(stumbling_redis)
     return said(get(url, "/ready"))
+
+
+@provokes("ready-replica")
+def not_ready_on_a_replica(start_gateway: StartGateway, stumbling_redis: StumblingRedis) -> str:
+    stumbling_redis.client.replicaof("127.0.0.1", str(free_port()))
+    return said(get(start_gateway(redis_url=stumbling_redis.url).url, "/ready"))
 
 
 @provokes("worker-evicts")

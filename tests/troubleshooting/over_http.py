@@ -10,6 +10,7 @@ import httpx
 from core_config import Settings
 from longhaul_testing.ports import free_port
 from taskstore.connection import connect
+from taskstore.records import WorkerInfo
 from taskstore.store import TaskStore
 from tests.gateway.conftest import StartGateway
 
@@ -101,6 +102,18 @@ def not_ready_for_want_of_redis(start_gateway: StartGateway) -> str:
 @provokes("ready-no-worker")
 def not_ready_for_want_of_workers(start_gateway: StartGateway) -> str:
     return said(get(start_gateway().url, "/ready"))
+
+
+@provokes("ready-full")
+def ready_for_readers_only(start_gateway: StartGateway, settings: Settings) -> str:
+    async def be_a_worker() -> None:
+        async with connect(settings.redis_address) as client:
+            await TaskStore(client, settings).renew(WorkerInfo("w1", "host", 1, "1", 1, 0), [])
+
+    url = start_gateway(queue_max_depth=1).url
+    post(url).raise_for_status()
+    asyncio.run(be_a_worker())
+    return said(get(url, "/ready"))
 
 
 @provokes("stuck-pending")

@@ -1,0 +1,162 @@
+"""The two forms of a log line, and what is in it: structlog processors, the last of which renders.
+
+    2026-11-21T09:39:00.123Z INFO gateway[4711] gateway.app started address=http://127.0.0.1:8000
+    {"at": "2026-11-21T09:39:00.123Z", "level": "INFO", "process": "gateway", "pid": 4711, ...}
+
+docs/logs.md has the grammar. Everything that comes from outside is redacted and then quoted here, value by value, so
+that no text can forge a line or a field of one.
+"""
+
+import json
+import logging
+import math
+import os
+import re
+import time
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from .light_structlog import structlog
+from .log_context import NAMES
+from .redaction import Redactor
+
+EventDict = structlog.typing.EventDict
+WrappedLogger = structlog.typing.WrappedLogger
+
+HEAD = ("at", "level", "process", "pid", "logger", "event")
+"""What every line begins with. A field that somebody calls so gets a `_` at its end."""
+_OURS = HEAD[:4]
+"""Of these nothing comes from outside."""
+LONGEST_VALUE = 32_000
+"""Characters of one value. Of a longer one, such as the traceback of a deep recursion, the middle is left out."""
+DEEPEST = 6
+"""Levels of a nested value that JSON lines keep; deeper ones are written as text."""
+
+_EDGE = 500
+"""Characters beside what is left out that go too: a secret that was cut in two could stand there."""
+_OF_RECORDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+_PLAIN_VALUE = re.compile(r"[^\s\"'=\\]+")
+
+
+def own_fields(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """What the call site of a standard logger gave as `extra`."""
+    for name, value in vars(event["_record"]).items():
+        if name not in _OF_RECORDS and not name.startswith("_"):
+            event[_free(name)] = value
+    return event
+
+
+class Arranged:
+    """The parts of a line, in the order in which every line has them: head, the event's own fields, what is bound to
+    the request or attempt, exception.
+    """
+
+    def __init__(self, process: str) -> None:
+        self._process, self._pid = process, os.getpid()
+
+    def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        record: logging.LogRecord = event.pop("_record")
+        from_structlog: bool = event.pop("_from_structlog")
+        exception, stack = event.pop("exception", None), event.pop("stack_info", None)
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: EventDict = {
+            "at": f"{seconds}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "process": self._process,
+            "pid": self._pid,
+            "logger": record.name,
+            "event": event.pop("event", ""),
+        }
+        for name, value in event.items():
+            line[_free(name) if from_structlog else name] = value
+        bound = structlog.contextvars.get_contextvars()
+        for name in NAMES:
+            if name in bound:
+                line.setdefault(name, bound.pop(name))
+        for name in sorted(bound):
+            line.setdefault(_free(name), bound[name])
+        if exception is not None:
+            line["exception"] = exception
+        if stack is not None:
+            line["stack"] = stack
+        return line
+
+
+class Line:
+    """Readable in a terminal: head, then ` key=value`s. Values, and an event that could be taken for some, are JSON
+    strings unless they are plain.
+    """
+
+    def __init__(self, redact: Redactor) -> None:
+        self._redact = redact
+
+    def __call__(self, _: WrappedLogger, __: str, line: EventDict) -> str:
+        at, level, process, pid, logger, event = (line.pop(name) for name in HEAD)
+        event = _text(event, self._redact)
+        if not event.isprintable() or "=" in event or '"' in event:
+            event = _quoted(event)
+        parts = [at, level, f"{process}[{pid}]", logger, event]
+        for name, value in line.items():
+            text = _text(value, self._redact)
+            plain = _PLAIN_VALUE.fullmatch(text) and text.isprintable()
+            parts.append(f"{self._name(name)}={text if plain else _quoted(text)}")
+        return " ".join(parts)
+
+    def _name(self, name: str) -> str:
+        return name if name.isidentifier() else re.sub(r"\W", "_", self._redact(name)) or "_"
+
+
+class Json:
+    """For machines: one object a line. Numbers, booleans, lists and tables stay what they are."""
+
+    def __init__(self, redact: Redactor) -> None:
+        self._redact = redact
+
+    def __call__(self, _: WrappedLogger, __: str, line: EventDict) -> str:
+        made = {name: line.pop(name) for name in _OURS}
+        for name, value in line.items():
+            made[name if name.isidentifier() else self._redact(name)] = self._plain(value, DEEPEST)
+        return _quoted(made)
+
+    def _plain(self, value: Any, deepest: int) -> Any:
+        if value is None or isinstance(value, bool | int):
+            return value
+        if isinstance(value, float):
+            return value if math.isfinite(value) else str(value)
+        if deepest and isinstance(value, Mapping):
+            return {_text(name, self._redact): self._plain(one, deepest - 1) for name, one in value.items()}
+        if deepest and isinstance(value, list | tuple | AbstractSet):
+            return [self._plain(one, deepest - 1) for one in value]
+        return _text(value, self._redact)
+
+
+def _free(name: str) -> str:
+    return f"{name}_" if name in HEAD else name
+
+
+def _text(value: Any, redact: Redactor) -> str:
+    text = str(value)
+    if len(text) <= LONGEST_VALUE:
+        return redact(text)
+    half = LONGEST_VALUE // 2
+    left_out = len(text) - LONGEST_VALUE
+    first, last = redact(text[: half + _EDGE]), redact(text[-half - _EDGE :])
+    return f"{first[:-_EDGE]} [{left_out} characters left out] {last[_EDGE:]}"
+
+
+_readable = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def _quoted(value: Any) -> str:
+    """As JSON; readable beyond ASCII, unless it holds what a terminal or `splitlines` takes for a break."""
+    readable = _readable(value)
+    return readable if readable.isprintable() else json.dumps(value)
+
+
+def as_line(fields: EventDict) -> str | None:
+    """What a JSON line holds, in the other form; None when these are no such fields."""
+    return _AS_IT_IS(None, "", dict(fields)) if all(name in fields for name in HEAD) else None
+
+
+_AS_IT_IS = Line(Redactor(()))

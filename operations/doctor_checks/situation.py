@@ -1,0 +1,85 @@
+"""What every check goes by: the settings of now, and what `manage.py start` left word of under VAR_DIR."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from core_config import MODEL_REGISTRY, ConfigurationError, Settings, load_registry
+from operations import agents, configuration, runstate
+from operations.doctor_checks.finding import Check, Finding, ok, refused
+from operations.errors import CommandError
+from operations.redaction import redactor
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    settings: Settings
+    """With the default in the place of each that cannot be."""
+    state: runstate.RunState | None
+    """What a living supervisor runs."""
+    left: runstate.RunState | None
+    """What is on record of one that has ended."""
+    redact: Callable[[str], str]
+
+    @property
+    def orphans(self) -> list[str]:
+        """Names of processes that go on after their supervisor was killed."""
+        left = self.left
+        return [] if left is None else [one.name for one in left.processes if runstate.is_ours(one, left.token)]
+
+    @property
+    def redis_url(self) -> str | None:
+        """None: it would be the private one, and nothing runs."""
+        if self.state is not None and (self.state.redis_url or self.settings.redis_url):
+            return agents.redis_url(self.settings, self.state)
+        return self.settings.redis_url
+
+
+def look() -> tuple[Situation, Finding]:
+    """The situation, and what is to be said of the settings as such."""
+    settings, finding = _settings()
+    recorded = runstate.read(settings.var_dir)
+    state = runstate.running(settings.var_dir)
+    return Situation(settings, state, None if state else recorded, _redactor(settings)), finding
+
+
+def _redactor(settings: Settings) -> Callable[[str], str]:
+    try:
+        registry = load_registry(settings)
+    except ConfigurationError:
+        registry = MODEL_REGISTRY
+    try:
+        return redactor(settings, registry)
+    except UnicodeDecodeError:  # a `.env` that is no text has no keys
+        return redactor(settings, {})
+
+
+def _settings() -> tuple[Settings, Finding]:
+    try:
+        settings = configuration.load()
+    except CommandError as error:
+        found = refused(Check.SETTINGS, error, "Correct it in the environment or in .env.")
+        return _with_defaults(), found
+    count = len(settings.model_fields_set)
+    return settings, ok(Check.SETTINGS, f"all are valid; {count} of {len(Settings.model_fields)} are set")
+
+
+def _with_defaults() -> Settings:
+    """So that one bad value hides nothing else."""
+    try:
+        return Settings()
+    except UnicodeDecodeError:
+        return Settings(_env_file=None)
+    except ValidationError as error:
+        given = {}
+        for found in error.errors():
+            location = str(found["loc"][0]).upper()
+            field, names = next(
+                (field, names)
+                for field, names in configuration.variable_names().items()
+                if location in (field.upper(), *names)
+            )
+            about = Settings.model_fields[field]
+            given[names[0] if about.validation_alias else field] = about.default
+        return Settings(**given)
