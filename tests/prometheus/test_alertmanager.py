@@ -61,7 +61,9 @@ def test_each_severity_goes_to_its_receiver(severity, receiver):
 
 def test_every_name_of_an_inhibition_is_an_alert_and_every_equal_label_one_that_both_have():
     alerts = shipped.alerts()
-    labels = {test["alertname"]: alert["exp_labels"] for *_, test in shipped.alert_tests() for alert in test["exp_alerts"]}
+    labels = {
+        test["alertname"]: alert["exp_labels"] for *_, test in shipped.alert_tests() for alert in test["exp_alerts"]
+    }
     for rule in shipped.read(CONFIGURATION)["inhibit_rules"]:
         names = [
             name
