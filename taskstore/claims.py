@@ -8,6 +8,7 @@ import orjson
 
 from .progress import priced
 from .records import Kind, TokenUsage
+from .states import Status
 from .steps import StepBatch
 
 
@@ -137,15 +138,18 @@ class Settlement:
 class Settled(str):
     """What became of a settlement: `ok`, or `lease_lost`, and then nothing was written."""
 
-    __slots__ = ("cancelled_after_ms",)
+    __slots__ = ("cancelled_after_ms", "status")
 
+    status: Status | None
+    """The task's from here on, which is not always what was asked for: the last retry is a failure. None: lost."""
     cancelled_after_ms: int | None
     """Of a task that ended because its cancel was requested: how long after that, by Redis's clock."""
 
     @classmethod
     def of(cls, answer: str) -> Self:
-        word, _, after_ms = answer.partition(" ")
+        word, status, after_ms = (*answer.split(" "), "", "")[:3]
         settled = cls(word)
+        settled.status = Status(status) if status else None
         settled.cancelled_after_ms = int(after_ms) if after_ms else None
         return settled
 

@@ -269,7 +269,7 @@ class Engine(Worker):
         await self._call(self.after_job_end, ctx)
 
     def _count(self, claim: Claim, settlement: Settlement | None, word: Settled | None, seconds: float) -> None:
-        if settlement is None or word is None or word != "ok":
+        if settlement is None or word is None or word.status is None:
             observed.lost(claim, seconds, gave_up=settlement is None)
             log.warning("attempt_refused", extra={"cause": "lease_lost"})
             return
@@ -281,7 +281,7 @@ class Engine(Worker):
                 self.jobs_retried += 1
             case _:
                 self.jobs_failed += 1
-        attempt_log.ends(claim, settlement, seconds, self._settings)
+        attempt_log.ends(claim, settlement, word.status, seconds, content=self._settings.log_content)
 
     async def _call(self, hook: Callable[[dict[Any, Any]], Awaitable[None]] | None, ctx: dict[Any, Any]) -> None:
         if hook:

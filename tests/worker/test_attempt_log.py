@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from core_config import Settings
-from taskstore.claims import Settlement
+from taskstore.claims import SettleKind, Settlement
+from taskstore.store import TaskStore
 from tests.worker.conftest import WorkerProcess, eventually, new_task
-from tests.worker.test_executor import claim
-from worker import attempt_log
 
 
 async def told(worker: WorkerProcess, task_id: str, *, ended: bool = True) -> list[dict[str, Any]]:
@@ -73,21 +72,34 @@ async def test_the_last_attempt_of_a_task_says_that_it_ended(store, talkative, e
 
 
 @pytest.mark.parametrize(
-    ("left_ms", "retries", "line"),
+    ("kind", "retries", "about", "status"),
     [
-        (None, 0, ("attempt_ended", "retrying")),
-        (3001, 1, ("attempt_ended", "retrying")),
-        (3000, 1, ("task_ended", "failed")),
-        (None, 2, ("task_ended", "failed")),
+        ("success", 3, {}, "success"),
+        ("fail", 3, {}, "failed"),
+        ("bury", 3, {}, "failed"),
+        ("retry", 3, {}, "retrying"),
+        ("retry", 0, {}, "failed"),
+        ("retry", 3, {"deadline_ms": 60_000}, "failed"),
+        ("release", 3, {}, "pending"),
+        ("release", 3, {"cancelled": True}, "cancelled"),
     ],
 )
-def test_a_failure_in_passing_is_the_end_when_no_attempt_can_follow(
-    caplog: pytest.LogCaptureFixture, left_ms: int | None, retries: int, line: tuple[str, str]
+async def test_the_store_tells_what_a_task_is_from_there_on(
+    settings: Settings, store: TaskStore, kind: SettleKind, retries: int, about: dict[str, Any], status: str
 ):
-    settlement = Settlement(task_id="t", fence=1, kind="retry", error_code="provider_timeout", delay_ms=2000)
-    attempt_log.ends(claim(left_ms=left_ms, retries=retries), settlement, 1.0, Settings(_env_file=None, max_retries=2))
-    (record,) = caplog.records
-    assert (record.getMessage(), vars(record)["status"]) == line
+    store = TaskStore(store.redis, settings.model_copy(update={"max_retries": retries}))
+    cancelled = bool(about.get("cancelled"))
+    task = new_task(deadline_ms=about.get("deadline_ms", 0))
+    await store.submit(task)
+    await store.claim("w", 1, room=1, extra=0, models={"M": None})
+    if cancelled:
+        await store.cancel(task.task_id)
+    settlement = Settlement(task_id=task.task_id, fence=1, kind=kind, delay_ms=60_000, error_code="provider_timeout")
+    for _ in range(2):  # a repeat is told the same
+        (word,) = await store.settle([settlement])
+        assert (word, word.status, word.cancelled_after_ms is not None) == ("ok", status, cancelled)
+    (lost,) = await store.settle([Settlement(task_id=task.task_id, fence=2, kind=kind)])
+    assert (lost, lost.status) == ("lease_lost", None)
 
 
 async def test_what_an_attempt_raises_is_told_with_its_task(store, talkative, ended):
