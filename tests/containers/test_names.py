@@ -30,6 +30,11 @@ NEITHER = {
     "GATEWAY_PROCESSES": "one process a container: run more containers",
     "WORKER_PROCESSES": "as GATEWAY_PROCESSES: --scale worker=N",
     "VAR_DIR": "the image's own; .env's is where `manage.py` keeps its data on the host",
+    "GRAFANA_URL": "monitoring/import_dashboard.py's, which is for a Grafana elsewhere",
+    "GRAFANA_TOKEN": "as GRAFANA_URL",
+    "GRAFANA_USER": "as GRAFANA_URL, and the user of the Grafana here",
+    "GRAFANA_PASSWORD": "as GRAFANA_USER",
+    "PROMETHEUS_URL": "as GRAFANA_URL",
 }
 SET_HERE = {"REDIS_URL", "SIMULATOR_HOST", "SIMULATOR_PORT", "GATEWAY_HOST", "GATEWAY_PORT"}
 """Given a value of the containers' own, because .env's is one of the host's."""
