@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import orjson
 
@@ -39,6 +39,8 @@ class Claim:
     """Somebody wants to read the models' words as they come."""
     avoid: Sequence[str] = ()
     """Models of its chain that cool down: not to be called in this run."""
+    queued_ms: int = 0
+    """How long it has been ready to run, and did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,22 @@ class Settlement:
         if self.steps is not None:
             data["steps"] = self.steps.as_data()
         return orjson.dumps(data)
+
+
+class Settled(str):
+    """What became of a settlement: `ok`, or `lease_lost`, and then nothing was written."""
+
+    __slots__ = ("cancelled_after_ms",)
+
+    cancelled_after_ms: int | None
+    """Of a task that ended because its cancel was requested: how long after that, by Redis's clock."""
+
+    @classmethod
+    def of(cls, answer: str) -> Self:
+        word, _, after_ms = answer.partition(" ")
+        settled = cls(word)
+        settled.cancelled_after_ms = int(after_ms) if after_ms else None
+        return settled
 
 
 def _storable(text: str) -> str:

@@ -41,9 +41,7 @@ def begins(claim: Claim) -> None:
 
 def ends(claim: Claim, settlement: Settlement, seconds: float, settings: Settings) -> None:
     """`seconds` is how long the attempt took in this worker."""
-    status = _STATUS[settlement.kind]
-    if settlement.kind == "retry" and claim.retries >= settings.max_retries:
-        status = Status.FAILED
+    status = _status(claim, settlement, seconds, settings)
     about: dict[str, Any] = {"status": status.value, "duration_ms": round(seconds * 1000)}
     if settlement.usage is not None:
         about["tokens"] = settlement.usage.total_tokens
@@ -60,3 +58,14 @@ def ends(claim: Claim, settlement: Settlement, seconds: float, settings: Setting
     log.log(
         logging.WARNING if failed else logging.INFO, "task_ended" if status.is_final else "attempt_ended", extra=about
     )
+
+
+def _status(claim: Claim, settlement: Settlement, seconds: float, settings: Settings) -> Status:
+    """The task's from here on. A failure in passing is its end when it may have no more of them, or when its deadline
+    comes before its next attempt: as `settle` decides it.
+    """
+    if settlement.kind == "retry":
+        next_ms = seconds * 1000 + settlement.delay_ms
+        if claim.retries >= settings.max_retries or (claim.left_ms is not None and next_ms >= claim.left_ms):
+            return Status.FAILED
+    return _STATUS[settlement.kind]

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
+from core_config import Settings
+from taskstore.claims import Settlement
 from tests.worker.conftest import WorkerProcess, eventually, new_task
+from tests.worker.test_executor import claim
+from worker import attempt_log
 
 
 async def told(worker: WorkerProcess, task_id: str, *, ended: bool = True) -> list[dict[str, Any]]:
@@ -55,20 +59,35 @@ async def test_a_task_has_a_line_for_its_start_and_one_for_its_end(store, talkat
 
 
 async def test_the_last_attempt_of_a_task_says_that_it_ended(store, talkative, ended):
-    """Only the store knows whether a failure in passing was the last one."""
     worker = talkative(max_retries=1)
     task = new_task("raise provider_bad_response")
     await store.submit(task)
     await ended(task)
-    lines = [
-        (one["level"], one["event"], one["attempt"], one.get("status")) for one in await told(worker, task.task_id)
-    ]
-    assert lines == [
+    told_of_it = await told(worker, task.task_id)
+    assert [(one["level"], one["event"], one["attempt"], one.get("status")) for one in told_of_it] == [
         ("DEBUG", "attempt_started", 1, None),
         ("WARNING", "attempt_ended", 1, "retrying"),
         ("INFO", "attempt_started", 2, None),
         ("WARNING", "task_ended", 2, "failed"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("left_ms", "retries", "line"),
+    [
+        (None, 0, ("attempt_ended", "retrying")),
+        (3001, 1, ("attempt_ended", "retrying")),
+        (3000, 1, ("task_ended", "failed")),
+        (None, 2, ("task_ended", "failed")),
+    ],
+)
+def test_a_failure_in_passing_is_the_end_when_no_attempt_can_follow(
+    caplog: pytest.LogCaptureFixture, left_ms: int | None, retries: int, line: tuple[str, str]
+):
+    settlement = Settlement(task_id="t", fence=1, kind="retry", error_code="provider_timeout", delay_ms=2000)
+    attempt_log.ends(claim(left_ms=left_ms, retries=retries), settlement, 1.0, Settings(_env_file=None, max_retries=2))
+    (record,) = caplog.records
+    assert (record.getMessage(), vars(record)["status"]) == line
 
 
 async def test_what_an_attempt_raises_is_told_with_its_task(store, talkative, ended):
