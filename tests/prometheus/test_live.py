@@ -19,9 +19,7 @@ COUNTS = {
     'sum(agent_requests_total{kind="chat", status="200"})': 1,
     "sum(max by (caller, agent, model, lane) (agent_tasks_submitted_total))": GOOD + REFUSED + RETRIED + 1,
     f"sum({FINISHED})": GOOD + REFUSED + RETRIED + 1,
-    f'sum({FINISHED} * on (error_code) group_left () label_replace(vector(1), "error_code", "provider_no_balance", "", ""))': (
-        REFUSED
-    ),
+    'sum(max by (caller, agent, model) (agent_tasks_finished_total{error_code="provider_no_balance"}))': REFUSED,
     "sum(max by (agent, model, error_code) (agent_retries_total))": RETRIED,
     'sum(agent_tool_calls_total{tool="calculator", outcome="ok"})': GOOD,
     'sum(agent_model_calls_total{error_code="provider_no_balance"})': REFUSED,
@@ -44,7 +42,7 @@ def load(watched, prometheus, before):
     until(lambda: prometheus.value(f"count(count by (status) ({FINISHED}))") == 2, "the first two are seen")
     good = [watched.submit(f"Compute {number} * 7") for number in range(GOOD - 1)]
     refused = [watched.submit(refuse) for _ in range(REFUSED - 1)]
-    retried = [watched.submit("[[status=503 times=1]] hello") for _ in range(RETRIED)]
+    retried = [watched.submit(f"[[status=503 times=1]] hello {number}") for number in range(RETRIED)]
     for task_id in (*good, *refused, *retried):
         watched.final(task_id)
     for _ in range(POLLS):
