@@ -35,7 +35,7 @@ async def chat_stream(
     long it takes. When you go away the task goes on, unless `on_disconnect` is `cancel`.
     """
     gateway, caller = gateway_of(request), caller_of(request)
-    submitted = await submit(gateway, caller, body, Kind.INTERACTIVE, idempotency_key, traceparent)
+    submitted = await submit(request, body, Kind.INTERACTIVE, idempotency_key, traceparent)
 
     async def cancel() -> None:
         await _cancel(gateway, submitted.task_id, caller.may_touch)

@@ -12,6 +12,7 @@ A span is sent whole and once, as Langfuse, Tempo and Jaeger ask for: none of th
 
 import contextlib
 import json
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, Status, Sta
 from agent.run_context import StepEvent, StepListener
 from taskstore.claims import Claim, LostAttempt, Settlement
 from taskstore.records import NO_SESSION
+from taskstore.states import Status
 
 from .export import DISCARDED
 from .ids import parent_of, span_id_of, trace_id_of
@@ -44,10 +46,10 @@ INPUT = "langfuse.observation.input"
 OUTPUT = "langfuse.observation.output"
 AS_ROOT = "langfuse.internal.as_root"
 
+log = logging.getLogger(__name__)
+
 
 class AttemptTrace(Trace):
-    is_on = True
-
     def __init__(self, spans: Spans, claim: Claim, worker: str) -> None:
         """Begins with the claim: durations in it count back from now, so that no two machines' clocks are compared."""
         self._spans = spans
@@ -93,7 +95,13 @@ class AttemptTrace(Trace):
 
         return listen
 
-    def end(self, settlement: Settlement | None, status: str | None) -> None:
+    def end(self, settlement: Settlement | None, status: Status | None) -> None:
+        try:
+            self._end(settlement if status else None, status)
+        except Exception:
+            log.exception("trace_not_ended")
+
+    def _end(self, settlement: Settlement | None, status: Status | None) -> None:
         for handler in self._handlers:
             handler.close()
         for span in self._steps.values():
@@ -101,11 +109,11 @@ class AttemptTrace(Trace):
             span.end()
         _tell(self._attempt, settlement)
         self._attempt.end()
-        if settlement is None or status is None:
+        if settlement is None or status is None or not status.is_final:
             self._root.set_attribute(DISCARDED, True)  # the worker that ends the task sends it
         else:
             _tell(self._root, settlement)
-            self._root.set_attribute("longhaul.status", status)
+            self._root.set_attribute("longhaul.status", status.value)
             if settlement.result is not None:
                 self._root.set_attribute(OUTPUT, settlement.result)
         self._root.end()

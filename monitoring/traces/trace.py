@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 from agent.run_context import StepListener
 from taskstore.claims import Settlement
+from taskstore.states import Status
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import BaseCallbackHandler
 
 
 class Trace:
-    is_on = False
-
     def callbacks(self) -> "Sequence[BaseCallbackHandler]":
         """For the run, and for no other: a handler keeps the state of what it watches."""
         return ()
@@ -26,10 +25,8 @@ class Trace:
         """A listener that also traces the steps that the agent's own code tells of."""
         return listener
 
-    def end(self, settlement: Settlement | None, status: str | None) -> None:
-        """The attempt is over: with this settlement, or None when its lease was lost. `status` is the task's final one,
-        None while it goes on.
-        """
+    def end(self, settlement: Settlement | None, status: Status | None) -> None:
+        """The attempt is over, and the task has that status from here on; None: its lease was lost. Raises nothing."""
 
 
 NOT_TRACED = Trace()

@@ -19,6 +19,7 @@ from monitoring.traces.trace import NOT_TRACED
 from monitoring.tracing import Tracing
 from taskstore.claims import Claim, Settlement
 from taskstore.records import Kind
+from taskstore.states import Status
 from tests.conftest import free_port
 
 from .sink import Sink, sink
@@ -87,7 +88,7 @@ async def run(tracing: Tracing, claimed: Claim | None = None, *, metadata: dict[
     with pytest.raises(RuntimeError), trace.within():
         await agent.ainvoke(asked.message, {"callbacks": list(trace.callbacks()), "metadata": metadata or {}})
     error = f"could not use {asked.message}"
-    trace.end(Settlement(task_id=TASK, fence=1, kind="fail", error_code="internal", error=error), "failed")
+    trace.end(Settlement(task_id=TASK, fence=1, kind="fail", error_code="internal", error=error), Status.FAILED)
 
 
 def counted(backend: str) -> tuple[float, float, float]:
@@ -279,7 +280,7 @@ async def test_a_replayed_task_s_second_life_has_a_root_of_its_own(make: MakeTra
     traces = make(langfuse)
     for fence, replays in ((1, 0), (2, 1)):
         trace = traces.begin(claim(fence=fence, replays=replays))
-        trace.end(Settlement(task_id=TASK, fence=fence, kind="success", result="x"), "success")
+        trace.end(Settlement(task_id=TASK, fence=fence, kind="success", result="x"), Status.SUCCESS)
     await traces.close()
     roots = [span for span in langfuse.spans() if span.parent_id == ""]
     assert (len({span.span_id for span in roots}), len({span.trace_id for span in roots})) == (2, 1)
