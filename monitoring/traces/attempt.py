@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.runnables.config import ensure_config
 from langfuse import propagate_attributes
 from opentelemetry import trace as otel
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, Status, StatusCode, TraceFlags
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, StatusCode, TraceFlags
 
 from agent.run_context import StepEvent, StepListener
 from taskstore.claims import Claim, LostAttempt, Settlement
@@ -209,7 +209,7 @@ def _fail(span: Span, code: str, said: str, level: str = "ERROR") -> None:
     if code:
         span.set_attribute("longhaul.error_code", code)
     span.set_attributes({LEVEL: level, STATUS: said})
-    span.set_status(Status(StatusCode.ERROR, said))
+    span.set_status(otel.Status(StatusCode.ERROR, said))
 
 
 def _json(value: Any) -> str:
