@@ -103,8 +103,7 @@ class Spans:
             self.exporters = [
                 CheckedExporter(backend, exporter, clean, MOST_WAITING) for backend, exporter in _backends(settings)
             ]
-            resource = {"service.name": "longhaul", "service.version": VERSION, "service.instance.id": worker}
-            self._provider = Provider(Resource.create(resource))
+            self._provider = Provider(_resource(worker))
             self._provider.add_span_processor(Waiting(self.exporters))
             first, *others = self.exporters
             self.public_key = settings.langfuse_public_key if has_langfuse(settings) else NO_KEY
@@ -130,6 +129,13 @@ class Spans:
                 await asyncio.gather(*ended)
                 await _in_thread(self._client.shutdown)  # its idle threads
         return sum(exporter.give_up() for exporter in self.exporters)
+
+
+def _resource(worker: str) -> Resource:
+    """OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES may name it otherwise."""
+    made = Resource.create({"service.version": VERSION, "service.instance.id": worker})
+    is_named = not str(made.attributes["service.name"]).startswith("unknown_service")
+    return made if is_named else made.merge(Resource({"service.name": "longhaul"}))
 
 
 def _backends(settings: Settings) -> Iterator[tuple[str, OTLPSpanExporter]]:

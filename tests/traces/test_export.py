@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sys
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -124,6 +123,7 @@ async def test_the_same_spans_go_wherever_they_are_wanted(
         is_wanted = which in {name, "both"}
         assert names(place) == (NAMES if is_wanted else [])
         assert {request.path for request in place.requests} == ({path} if is_wanted else set())
+        assert {span.resource["service.name"] for span in place.spans()} == ({"longhaul"} if is_wanted else set())
         assert more(name, before[name]) == ((1, 0, 0) if is_wanted else (0, 0, 0))
     assert not langfuse.holds("x-scope"), "no header of one backend goes to the other"
     for request in otlp.requests:
@@ -136,10 +136,11 @@ async def test_headers_of_the_environment_go_to_nobody_else(
     make: MakeTracing, langfuse: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-token=for-another")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "my-agents")
     traces = make(langfuse)
     await run(traces)
     await traces.close()
-    assert langfuse.requests
+    assert {span.resource["service.name"] for span in langfuse.spans()} == {"my-agents"}, "what names it is heard"
     assert not langfuse.holds("for-another")
 
 
@@ -186,7 +187,7 @@ async def test_a_backend_in_trouble_is_counted_and_raises_nothing(
     make: MakeTracing, langfuse: Sink, otlp: Sink, trouble: str, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(tracing, "SHUTDOWN_S", 60 if trouble != "hangs" else 1.0)
+    monkeypatch.setattr(tracing, "SHUTDOWN_S", 60)  # what a batch may take is bounded, and so is this
     monkeypatch.setattr(provider, "SEND_S", 0.2)
     langfuse.status = 401
     if trouble == "hangs":
@@ -243,14 +244,12 @@ async def test_a_queue_that_is_full_lets_go_of_the_oldest_and_counts_them(
     async with asyncio.timeout(30):
         while not langfuse.requests:
             await asyncio.sleep(0.01)
+    taken = len(langfuse.spans())
     ends_many(provider.MOST_WAITING + 100)
-    assert more(provider.LANGFUSE, before) == (0, 0, 100)
-    threads = threading.active_count()
+    assert more(provider.LANGFUSE, before) == (0, 0, batch - taken + 100)
     await traces.close()
-    left = provider.MOST_WAITING + batch
-    assert more(provider.LANGFUSE, before)[2] == 100 + left, "what was left at the end is lost too"
-    assert threading.active_count() <= threads + 3
-    langfuse.hangs.clear()
+    ended = batch + provider.MOST_WAITING + 100
+    assert more(provider.LANGFUSE, before)[2] == ended, "what was left at the end is lost too"
 
 
 async def test_what_a_run_leaves_open_is_ended_with_its_attempt(make: MakeTracing, langfuse: Sink) -> None:
