@@ -61,9 +61,10 @@ def test_each_severity_goes_to_its_receiver(severity, receiver):
 
 def test_every_name_of_an_inhibition_is_an_alert_and_every_equal_label_one_that_both_have():
     alerts = shipped.alerts()
-    labels = {
-        test["alertname"]: alert["exp_labels"] for *_, test in shipped.alert_tests() for alert in test["exp_alerts"]
-    }
+    labels: dict[str, set[str]] = {}
+    for *_, test in shipped.alert_tests():
+        for alert in test["exp_alerts"]:
+            labels.setdefault(test["alertname"], set()).update(alert["exp_labels"])
     for rule in shipped.read(CONFIGURATION)["inhibit_rules"]:
         names = [
             name
