@@ -111,6 +111,11 @@ class CheckedExporter(SpanExporter):
         self._lock = threading.Lock()
         self._fails = False
         self._lost = 0
+        # a counter that is first seen at 1 has not increased, for Prometheus
+        self._sent = {
+            is_sent: metrics.TRACES.labels(backend, "ok" if is_sent else "failed") for is_sent in (True, False)
+        }
+        self._dropped = metrics.SPANS_DROPPED.labels(backend)
 
     def waits(self) -> None:
         """A span has ended and stands in the queue; a full queue has let go of its oldest one for it."""
@@ -138,7 +143,7 @@ class CheckedExporter(SpanExporter):
         except Exception as error:  # noqa: BLE001  a span that broke the cleaner, or the library: never a reason to send it
             result, why = SpanExportResult.FAILURE, f"{type(error).__name__}: {error}"
         is_sent = result is SpanExportResult.SUCCESS
-        metrics.TRACES.labels(self.backend, "ok" if is_sent else "failed").inc()
+        self._sent[is_sent].inc()
         with self._lock:
             sent, self._sending = self._sending, 0
         if not is_sent:
@@ -155,7 +160,7 @@ class CheckedExporter(SpanExporter):
     def _lose(self, spans: int) -> None:
         if spans:
             self._lost += spans
-            metrics.SPANS_DROPPED.labels(self.backend).inc(spans)
+            self._dropped.inc(spans)
 
     def _say(self, is_sent: bool, why: str) -> None:
         """Once when it begins and once when it is over: a backend may be away for days."""

@@ -1,4 +1,5 @@
-"""A system under load with a Prometheus that scrapes it: two gateway processes, two workers, the simulated model.
+"""A system under load with a Prometheus that scrapes it: two gateway processes, two workers, the simulated model, and a
+sink for its traces.
 
 `manage.py start` writes the targets files that are scraped. The exporters are Debian's, where they are installed.
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from tests.conftest import free_port
 from tests.system.conftest import System
+from tests.traces.sink import sink
 
 from . import debian
 from .load import MODELS_FILE
@@ -33,7 +35,8 @@ def observed(folder: Path, redis_url: str, every: str = "1s") -> Iterator[Observ
     """Skips where there is no Prometheus, save in CI."""
     program = debian.program("prometheus", "prometheus")
     with ExitStack() as ending:
-        system = ending.enter_context(_system(folder, redis_url))
+        traces = ending.enter_context(sink())
+        system = ending.enter_context(_system(folder, redis_url, traces.url))
         targets = system.folder / "var" / "prometheus"
         jobs: dict[str, Path | list[str]] = {"gateway": targets / "gateway.json", "worker": targets / "workers.json"}
         exporters = {"redis": (f"--redis.addr={redis_url}",), "node": ()}
@@ -49,7 +52,7 @@ def observed(folder: Path, redis_url: str, every: str = "1s") -> Iterator[Observ
 
 
 @contextmanager
-def _system(folder: Path, redis_url: str) -> Iterator[System]:
+def _system(folder: Path, redis_url: str, langfuse: str) -> Iterator[System]:
     port = free_port()
     (folder / "models.toml").write_text(MODELS_FILE.format(port=port))
     (folder / "copy").mkdir()
@@ -67,6 +70,9 @@ def _system(folder: Path, redis_url: str) -> Iterator[System]:
         MAX_RETRIES="1",
         AGENT_MAX_ITERATIONS="3",
         DRAIN_SECONDS="1",
+        LANGFUSE_HOST=langfuse,
+        LANGFUSE_PUBLIC_KEY="pk-lf-public",
+        LANGFUSE_SECRET_KEY="sk-lf-secret",
     )
     try:
         yield system.start()

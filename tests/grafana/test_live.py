@@ -13,12 +13,6 @@ from .observed import Observed, observed
 from .prometheus_server import PATIENCE_S
 from .promql import EXPORTERS, selectors
 
-ELSEWHERE = {
-    "agent_trace_exports_total": "tests/traces: a backend takes or refuses spans there",
-    "agent_trace_spans_dropped_total": "tests/traces",
-}
-"""By metric: where its numbers are tested, because this load has none."""
-
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[Observed]:
@@ -37,9 +31,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) 
 def test_every_panel_has_numbers(loaded: Observed) -> None:
     absent = {prefix for prefix in EXPORTERS if prefix.strip("_") not in loaded.exporters}
     missing = [
-        target
-        for target in TARGETS
-        if not any(metric in ELSEWHERE or metric.startswith(tuple(absent)) for metric in metrics_of(target))
+        target for target in TARGETS if not any(metric.startswith(tuple(absent)) for metric in metrics_of(target))
     ]
     assert len(missing) > 100
     end = time.monotonic() + PATIENCE_S
