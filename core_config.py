@@ -86,6 +86,10 @@ class Settings(BaseSettings):
         30, gt=0, description="A worker whose event loop has not moved for this long stops renewing its leases."
     )
     drain_seconds: float = Field(25, ge=0, description="How long a stopping worker lets its running tasks finish.")
+    worker_metrics_host: str = Field("127.0.0.1", description="Address of the workers' metrics page.")
+    worker_metrics_port: int = Field(
+        9808, ge=0, le=65535, description="Port of the workers' metrics page; 0 for none: docs/metrics.md."
+    )
     max_retries: int = Field(3, ge=0, description="Retries of a task whose attempts fail in passing.")
     max_crashes: int = Field(3, ge=1, description="Workers that may die with a task before it is a dead letter.")
     attempt_timeout_seconds: float = Field(

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import Header
+from starlette.requests import Request
 
 from agents_config import DEFAULT_AGENT
 from core_config import Settings
@@ -17,10 +18,11 @@ from taskstore.errors import AgentUnavailable, NeverDue
 from taskstore.records import Kind, NewTask, Submitted
 
 from .agents import model_of, refusal
-from .auth import LOCAL, Caller
+from .auth import LOCAL
+from .noted import noted_of
 from .output_schema import demand_schema
 from .problems import invalid
-from .running import Gateway
+from .running import Gateway, caller_of, gateway_of
 from .schemas import ChatBody, ChatStreamBody, TaskBody
 
 BODY_PROBLEMS = (
@@ -55,10 +57,9 @@ IdempotencyKey = Annotated[
 log = logging.getLogger(__name__)
 
 
-async def submit(
-    gateway: Gateway, caller: Caller, body: ChatBody | TaskBody, kind: Kind, idempotency_key: str | None
-) -> Submitted:
+async def submit(request: Request, body: ChatBody | TaskBody, kind: Kind, idempotency_key: str | None) -> Submitted:
     """Raises Problem and what `TaskStore.submit` raises."""
+    gateway, caller = gateway_of(request), caller_of(request)
     typed = await _typed(body, gateway.settings) if isinstance(body, TaskBody) else {}
     if body.message is not None:
         _check_message(body.message, gateway.settings.max_message_chars)
@@ -93,6 +94,7 @@ async def submit(
     except NeverDue as error:  # by Redis's clock: this machine's may be wrong
         text = "counts from now, and run_at comes later: the task could never run"
         raise invalid([{"loc": ["body", "deadline_s"], "msg": text, "type": "deadline_before_run"}]) from error
+    noted_of(request.scope).model = model
     log_context.bind(task=submitted.task_id)
     if submitted.created:
         metrics.TASKS_ENQUEUED.inc()

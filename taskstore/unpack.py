@@ -22,7 +22,7 @@ def record_of(task_id: str, position: str, flat: Sequence[str]) -> TaskRecord:
 
 def claim_of(fields: Sequence[Any]) -> Claim:
     (task_id, fence, attempt, crashes, retries, caller, model, agent, kind, message, user_id, session_id, metadata,
-     left, history, input_text, schema_text, kept, avoid, stream) = fields  # fmt: skip
+     left, history, input_text, schema_text, kept, avoid, stream, queued_ms) = fields  # fmt: skip
     return Claim(
         task_id=task_id,
         fence=int(fence),
@@ -44,6 +44,7 @@ def claim_of(fields: Sequence[Any]) -> Claim:
         kept=kept == "1",
         stream=stream == "1",
         avoid=avoid.split(SEPARATOR) if avoid else (),
+        queued_ms=int(queued_ms),
     )
 
 

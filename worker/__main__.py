@@ -37,6 +37,7 @@ def main() -> int:
     parser.add_argument("--id", help="this worker's name; made up from host and process id unless given")
     # not for people: a worker starts another like this (worker/attendant.py)
     parser.add_argument("--quarantine", nargs=2, metavar=("PARENT", "PID"), help=argparse.SUPPRESS)
+    parser.add_argument("--metrics-fd", type=int, help="file descriptor of a listening socket for the metrics page")
     options = parser.parse_args()
     try:
         settings = Settings()
@@ -60,6 +61,7 @@ def main() -> int:
     from agent.runner import AgentRunner  # noqa: PLC0415
     from worker.engine import Engine  # noqa: PLC0415
     from worker.executor import Executor  # noqa: PLC0415
+    from worker.metrics_server import MetricsServer  # noqa: PLC0415
     from worker.quarantine import Parent, QuarantineEngine, be_killed_first  # noqa: PLC0415
 
     loop = uvloop.new_event_loop()
@@ -87,6 +89,8 @@ def main() -> int:
         prepare=runner.prepare,
         on_shutdown=close,
     )
+    if not options.quarantine:  # a quarantine worker counts, and its parent shows it
+        MetricsServer(settings, options.metrics_fd).start()
     try:
         engine.run()
     except ConfigurationError as error:

@@ -21,7 +21,7 @@ async def chat(request: Request, body: ChatBody, idempotency_key: IdempotencyKey
     CHAT_TIMEOUT_SECONDS is a 504 with the `task_id`; the task goes on, as it does when you go away.
     """
     gateway, caller = gateway_of(request), caller_of(request)
-    submitted = await submit(gateway, caller, body, Kind.INTERACTIVE, idempotency_key)
+    submitted = await submit(request, body, Kind.INTERACTIVE, idempotency_key)
     seconds = gateway.settings.chat_timeout_seconds
     try:
         task = await wait_for(gateway, submitted.task_id, caller.may_touch, seconds, request)

@@ -33,7 +33,7 @@ async def chat_stream(request: Request, body: ChatStreamBody, idempotency_key: I
     long it takes. When you go away the task goes on, unless `on_disconnect` is `cancel`.
     """
     gateway, caller = gateway_of(request), caller_of(request)
-    submitted = await submit(gateway, caller, body, Kind.INTERACTIVE, idempotency_key)
+    submitted = await submit(request, body, Kind.INTERACTIVE, idempotency_key)
 
     async def cancel() -> None:
         await _cancel(gateway, submitted.task_id, caller.may_touch)

@@ -89,14 +89,14 @@ local function avoided(id, model, via)
   return table.concat(found, '\31')
 end
 
-local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema', 'stream' }
+local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema', 'stream', 'queued_ms' }
 
 local function answer_of(id, r, via)
   local body = call('HMGET', task_key(id), unpack(BODY))
   local left = r.deadline_at > 0 and r.deadline_at - now or -1
   return { id, whole(r.fence), whole(r.attempt), whole(r.crashes), whole(r.retries), r.caller, r.model, r.agent, r.kind,
     body[1] or '', r.user_id, body[2] or '', body[3] or '{}', whole(left), sessions.history(r),
-    body[4] or '', body[5] or '', whole(call('EXISTS', steps_key(id))), avoided(id, r.model, via), body[6] or '' }
+    body[4] or '', body[5] or '', whole(call('EXISTS', steps_key(id))), avoided(id, r.model, via), body[6] or '', body[7] or '0' }
 end
 
 local function next_due()

@@ -25,6 +25,10 @@ SHOWN_BY = {
         "MAX_INPUT_BYTES": "test_an_input_may_be_as_large_as_the_setting_says",
         "LOG_LEVEL": "test_a_log_is_as_talkative_as_the_setting_says",
     },
+    "tests/system/test_metrics.py": {
+        "WORKER_METRICS_HOST": "test_two_copies_beside_each_other_count_apart",
+        "WORKER_METRICS_PORT": "test_two_copies_beside_each_other_count_apart",
+    },
     "tests/system/test_which_model.py": {
         "API_KEYS": "test_with_keys_a_simulator_chosen_by_name_runs_and_asks_for_the_key",
     },
