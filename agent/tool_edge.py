@@ -9,6 +9,7 @@ import contextvars
 import functools
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -25,6 +26,8 @@ SEPARATOR = "\x1f"
 """Between the parts of a call's name in the ledger; the first part is the step's."""
 MAX_RESULT_CHARS = 20_000
 """Of what a tool answers, this much reaches the model."""
+
+log = logging.getLogger(__name__)
 
 
 class ToolCrashError(Exception):
@@ -72,6 +75,9 @@ def edged(tool: StructuredTool, *, seconds: float, threads: Executor) -> Structu
             failure = f"The tool {tool.name} failed ({type(error).__name__}). It may not work for these arguments."
             if isinstance(error, TimeoutError) and limit.expired():
                 failure = f"The tool {tool.name} did not finish within {seconds:g} seconds."
+                log.warning("tool_timeout", extra={"tool": tool.name, "seconds": seconds})
+            else:
+                log.warning("tool_failed", extra={"tool": tool.name, "error": type(error).__name__}, exc_info=error)
             raise ToolException(failure) from (error if isinstance(error, Exception) else None)
         finally:
             run.tell(

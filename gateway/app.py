@@ -10,7 +10,8 @@ from starlette.middleware.cors import CORSMiddleware
 
 from agents_config import AgentConfig, load_agents
 from core_config import VERSION, ConfigurationError, Settings
-from monitoring import metrics
+from monitoring import metrics, redis_calls
+from monitoring.process_metrics import ProcessMetrics
 from monitoring.stored_page import StoredMetrics
 from taskstore.connection import connect
 from taskstore.follow import Follower
@@ -77,7 +78,7 @@ async def _running(
     redis = connect(settings.redis_address)
     listening = connect(settings.redis_address, blocking=True)
     watcher = Watcher(listening, settings)
-    store = TaskStore(redis, settings)
+    store = TaskStore(redis, settings, redis_calls.observe)
     app.state.gateway = Gateway(
         settings,
         models,
@@ -88,14 +89,17 @@ async def _running(
         WatchTokens(redis, settings),
         StoredMetrics(store, models={one.model or models.active for one in agents.values()}, agents=agents),
     )
-    if settings.gateway_processes > 1 and not metrics.counts_are_shared():
+    if settings.gateway_processes > 1 and metrics.SHARED is None:
         log.warning("metrics_not_shared", extra={"remedy": f"set {metrics.MULTIPROC_DIR} to a directory"})
+    process = ProcessMetrics("gateway")
+    await process.start()
     await watcher.start()
     log.info("started", extra={"model": models.active, "simulated": models.registry[models.active].simulated})
     try:
         yield
     finally:
         await watcher.stop()
+        await process.stop()
         await listening.aclose()
         await redis.aclose()
         log.info("stopped")

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from .noted import noted_of
 from .problems import Problem
 from .running import gateway_of
 
@@ -75,7 +76,7 @@ class BodyTooLarge(Problem):
         )
 
     def response(self) -> Response:
-        return LingeringResponse(super().response())
+        return LingeringResponse(super().response(), self.code)
 
 
 class LingeringResponse(Response):
@@ -84,11 +85,13 @@ class LingeringResponse(Response):
     Closing at once with unread bytes makes the kernel send a reset, which can destroy the answer before it was read.
     """
 
-    def __init__(self, answer: Response) -> None:
+    def __init__(self, answer: Response, code: str) -> None:
         super().__init__(answer.body, answer.status_code)
         self.raw_headers = answer.raw_headers
+        self._code = code
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  ASGI's signature
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        noted_of(scope).problem = self._code
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": True})
         left = DRAIN_BYTES

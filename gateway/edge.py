@@ -8,13 +8,17 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
+from functools import cache
 
+from prometheus_client import Counter, Histogram
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitoring import log_context, metrics
 
+from .kinds import kind_of
+from .noted import Noted, noted_of
 from .problems import internal
 
 HEADERS = [
@@ -49,7 +53,7 @@ class Edge:
         headers = [*HEADERS, (b"x-request-id", request_id)]
         if scope["path"] != self._page:
             headers.append(NOTHING_RUNS)
-        began = time.perf_counter()
+        began, noted = time.perf_counter(), noted_of(scope)
         status = 0
 
         async def send_on(message: Message) -> None:
@@ -71,9 +75,16 @@ class Edge:
                 raise  # only a broken connection can still tell the client
             await internal(known).response()(scope, receive, send_on)
         finally:
-            endpoint = self._endpoint(scope)
-            metrics.REQUESTS.labels(endpoint, str(status or CLIENT_LEFT), "other").inc()
-            metrics.REQUEST_DURATION.labels(endpoint, "other", "").observe(time.perf_counter() - began)
+            self._count(scope, noted, status or CLIENT_LEFT, time.perf_counter() - began)
+
+    def _count(self, scope: Scope, noted: Noted, status: int, seconds: float) -> None:
+        endpoint = self._endpoint(scope)
+        kind = noted.kind or kind_of(scope["method"], endpoint)
+        requests, duration = _of(endpoint, status, kind, noted.model)
+        requests.inc()
+        duration.observe(seconds)
+        if noted.problem:
+            metrics.PROBLEMS.labels(noted.problem, endpoint).inc()
 
     def _endpoint(self, scope: Scope) -> str:
         """The template of the route, also of a call that was turned away before the router saw it."""
@@ -82,6 +93,13 @@ class Edge:
             route = next((one for one in self._routes if one.matches(scope)[0] != Match.NONE), None)
         template = getattr(route, "path_format", None) or getattr(route, "path", None)
         return template or metrics.UNMATCHED
+
+
+@cache
+def _of(endpoint: str, status: int, kind: str, model: str) -> tuple[Counter, Histogram]:
+    """As many as the metrics have series: looking a pair of them up costs as much as counting in them."""
+    requests = metrics.REQUESTS.labels(endpoint, str(status), kind)
+    return requests, metrics.REQUEST_DURATION.labels(endpoint, kind, model)
 
 
 def _request_id(scope: Scope) -> bytes:

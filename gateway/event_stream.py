@@ -74,10 +74,12 @@ class EventStream(Response):
         async with self._gateway.follower.follow(self._task_id, self._after) as watch:
             leaving = asyncio.create_task(left(receive))
             leaving.add_done_callback(lambda _: watch.wake())
+            metrics.STREAMS.inc()
             try:
                 await send(start)
                 ended = await self._follow(watch, leaving, send)
             finally:
+                metrics.STREAMS.dec()
                 leaving.cancel()
         metrics.STREAMS_ENDED.labels(ended).inc()
         if ended == "stalled":

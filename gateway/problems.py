@@ -13,6 +13,7 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from taskstore.error_codes import ErrorCode
 from taskstore.errors import (
@@ -28,6 +29,8 @@ from taskstore.errors import (
     TaskNotFound,
     WrongStatus,
 )
+
+from .noted import noted_of
 
 MEDIA_TYPE = "application/problem+json"
 QUEUE_FULL_RETRY_AFTER_S = 5
@@ -235,4 +238,16 @@ def _body(code: str, kind: Kind, detail: str, more: Mapping[str, Any], headers: 
         "detail": detail,
         **more,
     }
-    return Response(orjson.dumps(body), kind.status, headers, MEDIA_TYPE)
+    return _ProblemResponse(code, orjson.dumps(body), kind.status, headers)
+
+
+class _ProblemResponse(Response):
+    media_type = MEDIA_TYPE
+
+    def __init__(self, code: str, body: bytes, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(body, status, headers)
+        self._code = code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        noted_of(scope).problem = self._code
+        await super().__call__(scope, receive, send)

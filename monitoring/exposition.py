@@ -1,23 +1,43 @@
 """The page that Prometheus reads."""
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from collections.abc import Iterable
+
+from prometheus_client import CONTENT_TYPE_LATEST, Metric, generate_latest
 from prometheus_client.registry import Collector
 
-from monitoring.metrics import MULTIPROC_DIR, counts_are_shared
+from monitoring import metrics
+
+Declared = tuple[metrics.Observed, ...]
 
 
 def page(processes: int = 1, extra: Collector | None = None) -> tuple[bytes, str]:
-    """The metrics in Prometheus's text format, and its content type. `processes` is how many serve beside this one.
-    `extra` is what does not come from processes.
+    """The gateways' metrics in Prometheus's text format, and its content type. `processes` is how many serve beside
+    this one, `extra` what does not come from processes. Raises OSError when the directory that they share cannot be
+    read.
     """
-    registry = REGISTRY
-    if counts_are_shared():
-        registry = CollectorRegistry(support_collectors_without_names=True)
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
-    text = generate_latest(registry)
-    if processes > 1 and not counts_are_shared():
-        text = f"# one of {processes} processes only: set {MULTIPROC_DIR} to count them together\n".encode() + text
+    text = generate_latest(_Page((*metrics.OF_GATEWAYS, *metrics.OF_BOTH)))
+    if processes > 1 and metrics.SHARED is None:
+        text = (
+            f"# one of {processes} processes only: set {metrics.MULTIPROC_DIR} to count them together\n".encode() + text
+        )
     if extra is not None:
         text += generate_latest(extra)
     return text, CONTENT_TYPE_LATEST
+
+
+def workers_page() -> tuple[bytes, str]:
+    """The same of the workers'."""
+    return generate_latest(_Page((*metrics.OF_WORKERS, *metrics.OF_BOTH))), CONTENT_TYPE_LATEST
+
+
+class _Page(Collector):
+    """What generate_latest collects: each of these metrics, also one that nobody has observed yet."""
+
+    def __init__(self, declared: Declared) -> None:
+        self._declared = declared
+
+    def collect(self) -> Iterable[Metric]:
+        if metrics.SHARED is None:
+            return [found for one in self._declared for found in one.collect()]
+        counted = {found.name: found for found in metrics.SHARED.read()}
+        return [counted.get(empty.name, empty) for one in self._declared for empty in one.describe()]

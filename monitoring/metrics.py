@@ -1,21 +1,26 @@
 """Every metric, declared once. docs/metrics.md says how to read them.
 
 Two kinds. A process observes what it sees itself (requests, calls, waits); several processes on a host share their
-counts through PROMETHEUS_MULTIPROC_DIR, a directory that is set before this module is imported and emptied at each
-start. And the store counts what happens to tasks, in the script that makes it happen (`STORED`): such a count is exact
+counts through PROMETHEUS_MULTIPROC_DIR, a directory that this module joins when it is imported (monitoring/sharing.py).
+And the store counts what happens to tasks, in the script that makes it happen (`STORED`): such a count is exact
 whichever process dies, and the same on every gateway.
 
 Labels are bounded: route templates, statuses, codes, and names out of configuration (model, agent, tool, caller). Never
 a path, an id, or what somebody wrote.
 """
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
-MULTIPROC_DIR = "PROMETHEUS_MULTIPROC_DIR"
+from monitoring import sharing
+
+SHARED, UNSHARED_BECAUSE = sharing.join()
+"""Where this process adds its counts to those of its siblings. None when it counts for itself, and why, if it is not
+meant to.
+"""
+MULTIPROC_DIR = sharing.MULTIPROC_DIR
 
 UNMATCHED = "unmatched"
 """The `endpoint` of requests that no route takes: one label for all, whatever the path."""
@@ -26,10 +31,7 @@ UNKNOWN = "unknown"
 disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
 
 
-def counts_are_shared() -> bool:
-    """Whether this process adds its counts to those of its siblings."""
-    return bool(os.environ.get(MULTIPROC_DIR))
-
+Observed = Counter | Gauge | Histogram
 
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 MODEL_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 12, 20, 30, 60, 120, 300, 600)
@@ -101,15 +103,15 @@ LATE_WRITES = Counter(
 SLOTS = Gauge(
     "agent_worker_slots", "Slots of the living workers, by state (used, free).", ["state"], multiprocess_mode="livesum"
 )
-LOOP_LAG = Gauge(
-    "agent_event_loop_lag_seconds",
-    "How late the slowest event loop of this host runs.",
-    ["role"],
-    multiprocess_mode="livemax",
-)
 
 # -- of both
 
+LOOP_LAG = Gauge(
+    "agent_event_loop_lag_seconds",
+    "How late the slowest event loop of this host ran in the last quarter of a minute.",
+    ["role"],
+    multiprocess_mode="livemax",
+)
 REDIS_SECONDS = Histogram(
     "agent_redis_call_seconds", "Round trips to Redis, by the store's verb.", ["verb"], buckets=CALL_SECONDS
 )
@@ -125,6 +127,16 @@ MEMORY = Gauge(
 )
 CPU = Counter("agent_process_cpu_seconds_total", "Processor time of the processes.", ["role"])
 BUILD = Gauge("agent_build_info", "1; the labels say what runs.", ["version", "python"], multiprocess_mode="livemax")
+
+# Which page shows what: both kinds of process declare all of it.
+OF_GATEWAYS: tuple[Observed, ...] = (REQUESTS, REQUEST_DURATION, PROBLEMS, TASKS_ENQUEUED, STREAMS, STREAMS_ENDED)
+OF_WORKERS: tuple[Observed, ...] = (
+    TASK_WAIT, TASK_RUN, FIRST_TOKEN, MODEL_CALLS, MODEL_CALL_SECONDS, TOOL_CALLS, TOOL_CALL_SECONDS, CANCEL_SECONDS,
+    LEASES_LOST, LATE_WRITES, SLOTS,
+)  # fmt: skip
+OF_BOTH: tuple[Observed, ...] = (
+    LOOP_LAG, REDIS_SECONDS, REDIS_ERRORS, TRACES, SPANS_DROPPED, MEMORY, CPU, BUILD,
+)  # fmt: skip
 
 # -- what the store counts: read at the page, from Redis
 

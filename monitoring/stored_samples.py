@@ -34,8 +34,8 @@ def _counters(counts: Mapping[tuple[str, ...], int]) -> Iterator[tuple[str, Seri
         # what another version counts, this one does not know how to show
         if name in COUNTERS and len(labels) == len(COUNTERS[name].labels):
             found[name][tuple(labels)] = count / 1e9 if name == COST else count
-    for name, labels in _begun(found):
-        found[name].setdefault(labels, 0)
+    for name, expected in _begun(found):
+        found[name].setdefault(expected, 0)
     yield from found.items()
 
 

@@ -69,7 +69,8 @@ def _all_lines(followed: dict[Path, FollowedLog]) -> Iterator[tuple[str, bytes]]
 
 def _older(path: Path, log: FollowedLog) -> list[BinaryIO]:
     """Opened the newest first: what is rotated meanwhile is then met twice, and not missed."""
-    files, met = [], {log.inode}
+    files: list[BinaryIO] = []
+    met = {log.inode}
     for part in logfiles.rotated(path):
         with contextlib.suppress(FileNotFoundError):
             file = part.open("rb")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from core_config import Settings
+from monitoring.sharing import MULTIPROC_DIR
 from operations import embedded_redis
 
 Role = Literal["redis", "simulator", "gateway", "worker"]
@@ -35,9 +36,16 @@ def redis(settings: Settings, server: Path, port: int, environment: dict[str, st
 
 
 def services(
-    settings: Settings, environment: dict[str, str], listener: int, simulator_port: int | None
+    settings: Settings,
+    environment: dict[str, str],
+    listener: int,
+    simulator_port: int | None,
+    counts: Path,
+    metrics_listener: int | None,
 ) -> list[ProcessSpec]:
-    """Everything but Redis. `listener` is the descriptor of the gateway's listening socket."""
+    """Everything but Redis. `listener` is the descriptor of the gateway's listening socket, `metrics_listener` that of
+    the workers' metrics page, and `counts` where gateways and workers, each role for itself, add up what they count.
+    """
     drain = settings.drain_seconds + _GRACE_SECONDS
     python = (sys.executable, "-m")
     specs = []
@@ -45,12 +53,16 @@ def services(
         command = (*python, "loadtest.simulator", "--port", str(simulator_port))
         specs.append(ProcessSpec("simulator", "simulator", command, environment, _GRACE_SECONDS))
     gateway = (*python, "gateway", "--fd", str(listener))
+    counting = {**environment, MULTIPROC_DIR: str(counts / "gateway")}
     specs += [
-        ProcessSpec(f"gateway-{slot}", "gateway", gateway, environment, drain, (listener,))
+        ProcessSpec(f"gateway-{slot}", "gateway", gateway, counting, drain, (listener,))
         for slot in range(1, settings.gateway_processes + 1)
     ]
+    page = () if metrics_listener is None else (metrics_listener,)
+    worker = (*python, "worker", *(argument for fd in page for argument in ("--metrics-fd", str(fd))))
+    counting = {**environment, MULTIPROC_DIR: str(counts / "worker")}
     specs += [
-        ProcessSpec(f"worker-{slot}", "worker", (*python, "worker"), environment, drain)
+        ProcessSpec(f"worker-{slot}", "worker", worker, counting, drain, page)
         for slot in range(1, settings.worker_processes + 1)
     ]
     return specs

@@ -11,13 +11,15 @@ from operations.errors import CommandError
 _BACKLOG = 2048
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. CommandError says who holds the port, or why the address cannot be used."""
+def listen(host: str, port: int, setting: str = "GATEWAY") -> socket.socket:
+    """A listening socket. CommandError says who holds the port, or why the address cannot be used, and names the
+    variables `<setting>_HOST` and `<setting>_PORT`.
+    """
     try:
         addresses = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise CommandError(
-            f"GATEWAY_HOST={host} is not an address of this machine ({error.strerror}). Use 127.0.0.1, or 0.0.0.0."
+            f"{setting}_HOST={host} is not an address of this machine ({error.strerror}). Use 127.0.0.1, or 0.0.0.0."
         ) from None
     # A name such as localhost may stand for both kinds; IPv4 is what clients try when told 127.0.0.1.
     family, _, _, _, address = min(addresses, key=lambda found: found[0] != socket.AF_INET)
@@ -30,19 +32,19 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        raise CommandError(_why(host, port, error)) from None
+        raise CommandError(_why(host, port, setting, error)) from None
     return listener
 
 
-def _why(host: str, port: int, error: OSError) -> str:
+def _why(host: str, port: int, setting: str, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"port {port} of {host} is taken{holder(port)}. Stop that program, "
-            f"or choose another port with GATEWAY_PORT (such as {free_port()}) in the environment or .env."
+            f"or choose another port with {setting}_PORT (such as {free_port()}) in the environment or .env."
         )
     if error.errno == errno.EACCES:
-        return f"GATEWAY_PORT={port} needs more rights than this user has. Choose a port above 1023."
-    return f"cannot listen on GATEWAY_HOST={host} GATEWAY_PORT={port}: {os.strerror(error.errno or 0)}."
+        return f"{setting}_PORT={port} needs more rights than this user has. Choose a port above 1023."
+    return f"cannot listen on {setting}_HOST={host} {setting}_PORT={port}: {os.strerror(error.errno or 0)}."
 
 
 def free_port(wanted: int | None = None) -> int:

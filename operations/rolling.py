@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Collection
 from typing import TYPE_CHECKING
 
 from core_config import Settings, keep_loopback_off_proxies
-from operations import configuration, logfiles, ports, rescue, runstate
+from operations import configuration, logfiles, ports, rescue, runstate, targets
 from operations.child import Child
 from operations.errors import CommandError
 from operations.plan import ProcessSpec, Role
@@ -32,6 +32,8 @@ async def roll(supervisor: "Supervisor", environment: dict[str, str]) -> AsyncIt
         moved = (settings.gateway_host, settings.gateway_port) != before.address
         if moved:
             supervisor.listener = ports.listen(settings.gateway_host, settings.gateway_port)
+        if targets.wanted(settings) != targets.wanted(before.settings):
+            supervisor.metrics_listener = targets.listen(settings)
         supervisor.settings = settings
         supervisor.choose_model(settings)
         old: dict[str, Child] = {}
@@ -50,12 +52,15 @@ async def roll(supervisor: "Supervisor", environment: dict[str, str]) -> AsyncIt
         raise
     finally:
         supervisor.write_state()
+        supervisor.tell_prometheus()
     for name, child in old.items():
         if child.spec.role != "redis":
             await supervisor.fleet.stop(child)
             yield f"{name}: stopped"
     if moved and before.listener is not None:
         before.listener.close()
+    if before.metrics_listener not in {None, supervisor.metrics_listener}:
+        before.metrics_listener.close()
 
 
 async def renew(supervisor: "Supervisor", roles: Collection[Role]) -> AsyncIterator[str]:
@@ -77,9 +82,9 @@ class _Before:
     def __init__(self, supervisor: "Supervisor") -> None:
         self._supervisor = supervisor
         self._environment = dict(os.environ)
-        self._settings = supervisor.settings
+        self.settings = supervisor.settings
         self._chosen = (supervisor.model, supervisor.simulator_port)
-        self.listener = supervisor.listener
+        self.listener, self.metrics_listener = supervisor.listener, supervisor.metrics_listener
         self.address = (supervisor.settings.gateway_host, supervisor.settings.gateway_port)
         self.is_over = False
 
@@ -89,7 +94,11 @@ class _Before:
         listener = self._supervisor.listener
         if listener is not None and listener is not self.listener:
             listener.close()
-        self._supervisor.settings, self._supervisor.listener = self._settings, self.listener
+        page = self._supervisor.metrics_listener
+        if page is not None and page is not self.metrics_listener:
+            page.close()
+        self._supervisor.settings, self._supervisor.listener = self.settings, self.listener
+        self._supervisor.metrics_listener = self.metrics_listener
         self._supervisor.model, self._supervisor.simulator_port = self._chosen
         _set_environment(self._environment)
 

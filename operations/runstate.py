@@ -51,6 +51,7 @@ class RunState:
     redis_url: str = ""
     redis_source: str | None = None
     simulator_port: int | None = None
+    workers_metrics_url: str = ""
     model: str = ""
     reload: bool = False
     reload_failure: str = ""

@@ -69,6 +69,7 @@ def gather(settings: Settings, state: runstate.RunState) -> dict[str, Any]:
         "ready": ready,
         "problems": problems,
         "gateway": state.gateway_url,
+        "metrics": {"gateway": f"{state.gateway_url}/metrics", "workers": state.workers_metrics_url or None},
         "model": state.model,
         "simulated": _is_simulated(settings, state.model),
         "redis": redis,
@@ -102,6 +103,8 @@ def show(report: dict[str, Any]) -> None:
     print(f", {redis['version']}, {terminal.megabytes(redis['memory_bytes'])}" if "version" in redis else "")
     if "durability" in redis:
         print(f"        {redis['durability']}")
+    pages = report["metrics"]
+    print(f"Metrics {pages['gateway']}, workers: {pages['workers'] or 'none (WORKER_METRICS_PORT=0)'}")
     if report["queue"]:
         print("Queue   " + ", ".join(f"{count} {name}" for name, count in report["queue"].items()))
     for one in report["paused"] or ():

@@ -30,6 +30,7 @@ from operations import (
     rescue,
     rolling,
     runstate,
+    targets,
 )
 from operations.control import ControlServer
 from operations.errors import CommandError
@@ -48,7 +49,7 @@ class Supervisor:
         """`reload`: workers follow the agents' code."""
         self.settings = settings
         self.var_dir: Path = settings.var_dir
-        self.counts = settings.var_dir / "metrics"  # of the gateways together
+        self._counts = settings.var_dir / "metrics"
         self.token = token
         self.phase: runstate.Phase = "starting"
         self.failure = ""
@@ -57,6 +58,7 @@ class Supervisor:
         self.model = ""
         self.simulator_port: int | None = None
         self.listener: socket.socket | None = None
+        self.metrics_listener: socket.socket | None = None
         self.fleet = Fleet(self.var_dir, self.write_state, self._worker_died)
         self._me = runstate.of_process("supervisor", "supervisor", os.getpid())
         self.one_at_a_time = asyncio.Lock()
@@ -103,8 +105,6 @@ class Supervisor:
         environment = {**os.environ, "REDIS_URL": self.redis_url, "PYTHONUNBUFFERED": "1"}
         if self.simulator_port is not None:
             environment |= {"SIMULATOR_HOST": "127.0.0.1", "SIMULATOR_PORT": str(self.simulator_port)}
-        if self.settings.gateway_processes > 1:  # else each would answer /metrics with its own counts
-            environment.setdefault("PROMETHEUS_MULTIPROC_DIR", str(self.counts))
         return environment
 
     def choose_model(self, settings: Settings) -> None:
@@ -118,7 +118,10 @@ class Supervisor:
 
     def services(self) -> list[plan.ProcessSpec]:
         assert self.listener is not None  # noqa: S101 bound before anything is started
-        return plan.services(self.settings, self.environment(), self.listener.fileno(), self.simulator_port)
+        page = None if self.metrics_listener is None else self.metrics_listener.fileno()
+        return plan.services(
+            self.settings, self.environment(), self.listener.fileno(), self.simulator_port, self._counts, page
+        )
 
     def write_state(self) -> None:
         state = runstate.RunState(
@@ -130,6 +133,7 @@ class Supervisor:
             redis_url=redis_check.without_password(self.redis_url),
             redis_source=self.redis_source,
             simulator_port=self.simulator_port,
+            workers_metrics_url=targets.url(self.metrics_listener),
             model=self.model,
             reload=self._reloader is not None,
             reload_failure="" if self._reloader is None else self._reloader.failure,
@@ -141,10 +145,17 @@ class Supervisor:
         except OSError as error:
             log.warning("cannot write run.json: %s", error)
 
+    def tell_prometheus(self) -> None:
+        try:
+            targets.write(self.var_dir, configuration.gateway_url(self.settings), targets.url(self.metrics_listener))
+        except OSError as error:
+            log.warning("cannot write the targets for Prometheus: %s", error)
+
     async def _start(self) -> None:
         self.listener = ports.listen(self.settings.gateway_host, self.settings.gateway_port)
-        shutil.rmtree(self.counts, ignore_errors=True)  # of processes that are gone, after a power cut
-        self.counts.mkdir()
+        self.metrics_listener = targets.listen(self.settings)
+        shutil.rmtree(self._counts, ignore_errors=True)  # of processes that are gone, after a power cut
+        self.tell_prometheus()
         self.choose_model(self.settings)
         if self.redis_source is None:
             await self._start_redis()
@@ -179,8 +190,11 @@ class Supervisor:
         log.info("stopping")
         if self.listener is not None:
             self.listener.close()  # new connections are refused at once and not left waiting in its queue
+        targets.remove(self.var_dir)
         await self.fleet.stop_all()
-        shutil.rmtree(self.counts, ignore_errors=True)
+        shutil.rmtree(self._counts, ignore_errors=True)
+        if self.metrics_listener is not None:
+            self.metrics_listener.close()
         for chore in self._chores:
             chore.cancel()
         if self.failure:

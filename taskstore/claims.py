@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import orjson
 
 from .progress import priced
 from .records import Kind, TokenUsage
+from .states import Status
 from .steps import StepBatch
 
 
@@ -39,6 +40,26 @@ class Claim:
     """Somebody wants to read the models' words as they come."""
     avoid: Sequence[str] = ()
     """Models of its chain that cool down: not to be called in this run."""
+    queued_ms: int = 0
+    """How long it has been ready to run, and did not."""
+    age_ms: int = 0
+    """From its submit, or its last replay, to this claim."""
+    replays: int = 0
+    traceparent: str | None = None
+    """As in NewTask."""
+    lost: "LostAttempt | None" = None
+    """The attempt before this one, if its worker died with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostAttempt:
+    """What is known of an attempt that nobody could settle. Times are milliseconds before the claim that tells it."""
+
+    fence: int
+    attempt: int
+    began_ms: int
+    ended_ms: int
+    worker: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +151,25 @@ class Settlement:
         if self.steps is not None:
             data["steps"] = self.steps.as_data()
         return orjson.dumps(data)
+
+
+class Settled(str):
+    """What became of a settlement: `ok`, or `lease_lost`, and then nothing was written."""
+
+    __slots__ = ("cancelled_after_ms", "status")
+
+    status: Status | None
+    """The task's from here on, which is not always what was asked for: the last retry is a failure. None: lost."""
+    cancelled_after_ms: int | None
+    """Of a task that ended because its cancel was requested: how long after that, by Redis's clock."""
+
+    @classmethod
+    def of(cls, answer: str) -> Self:
+        word, status, after_ms = (*answer.split(" "), "", "")[:3]
+        settled = cls(word)
+        settled.status = Status(status) if status else None
+        settled.cancelled_after_ms = int(after_ms) if after_ms else None
+        return settled
 
 
 def _storable(text: str) -> str:

@@ -4,11 +4,12 @@ Scripts are addressed by their content, so two versions of the code can run side
 """
 
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from redis.asyncio import Redis
@@ -80,11 +81,18 @@ def policy_of(settings: Settings) -> str:
     ).decode()
 
 
+class OnCall(Protocol):
+    """Told of every round trip when it has ended; must not raise."""
+
+    def __call__(self, verb: str, seconds: float, *, failed: bool) -> None: ...
+
+
 class Scripts:
     """Runs verbs, one round trip each, and translates Redis's failures into the store's."""
 
-    def __init__(self, redis: Redis, settings: Settings) -> None:
+    def __init__(self, redis: Redis, settings: Settings, on_call: OnCall | None = None) -> None:
         self._redis = redis
+        self._on_call = on_call
         self._prefix = settings.key_prefix
         self._policy = policy_of(settings)
         self._scripts: Mapping[str, AsyncScript] = {verb: redis.register_script(source(verb)) for verb in VERBS}
@@ -92,7 +100,7 @@ class Scripts:
     async def run(self, verb: str, *args: str | bytes | float) -> Any:
         """The script's answer. Raises StoreUnavailable or StorageFull; a bug in a script raises ResponseError."""
         values: Sequence[str | bytes | float] = (self._policy, *args)
-        with translating():
+        with self._observed(verb), translating():
             return await self._twice(self._scripts[verb], values)
 
     async def run_with(self, verb: str, *commands: Sequence[str]) -> list[Any]:
@@ -108,7 +116,7 @@ class Scripts:
                     pipe.execute_command(*command)
                 return await pipe.execute(raise_on_error=False)
 
-        with translating():
+        with self._observed(verb), translating():
             answers: list[Any] = await self._twice(send, [self._policy])
             if isinstance(answers[0], NoScriptError):
                 await self._redis.script_load(script.script)
@@ -119,10 +127,23 @@ class Scripts:
 
     async def bytes_of(self, key: str) -> dict[str, bytes]:
         """A hash whose values are bytes: a script's answer would come back as text. Raises as `run` does."""
-        with translating():
+        with self._observed("progress"), translating():
             command: Any = self._redis.execute_command  # redis-py does not type it
             found = await command("HGETALL", key, **{NEVER_DECODE: True})
         return {field.decode(): value for field, value in found.items()}
+
+    @contextmanager
+    def _observed(self, verb: str) -> Iterator[None]:
+        if self._on_call is None:
+            yield
+            return
+        began = time.perf_counter()
+        try:
+            yield
+        except Exception:
+            self._on_call(verb, time.perf_counter() - began, failed=True)
+            raise
+        self._on_call(verb, time.perf_counter() - began, failed=False)
 
     async def _twice(self, script: Callable[..., Awaitable[Any]], values: Sequence[str | bytes | float]) -> Any:
         """A connection that Redis closed, as it does when it restarts, may be found out only by the next command: it is

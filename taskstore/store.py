@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from core_config import Settings
 
 from .agents import NOBODY_HAS_IT, flat_of, reports_of
-from .claims import Claimed, ModelRules, QuarantinePart, Settlement
+from .claims import Claimed, ModelRules, QuarantinePart, Settled, Settlement
 from .errors import (
     AgentUnavailable,
     IdempotencyConflict,
@@ -45,7 +45,7 @@ from .records import (
     WorkerInfo,
     json_text,
 )
-from .scripts import Scripts
+from .scripts import OnCall, Scripts
 from .sessions import Sessions
 from .states import Status
 from .steps import StepBatch
@@ -62,11 +62,12 @@ SWEEP_LIMIT = 100
 
 
 class TaskStore:
-    def __init__(self, redis: Redis, settings: Settings) -> None:
+    def __init__(self, redis: Redis, settings: Settings, on_call: OnCall | None = None) -> None:
+        """`on_call` hears of every verb's round trip."""
         self.redis = redis
         self.keys = Keys(settings.key_prefix)
         self._settings = settings
-        self._scripts = Scripts(redis, settings)
+        self._scripts = Scripts(redis, settings, on_call)
 
     @property
     def sessions(self) -> Sessions:
@@ -105,6 +106,8 @@ class TaskStore:
             fields["user_id"] = task.user_id
         if task.session_id is not None:
             fields["session_id"] = task.session_id
+        if task.traceparent is not None:
+            fields["traceparent"] = task.traceparent
         flat = [str(part) for pair in fields.items() for part in pair]
         idempotency = "" if task.idempotency_key is None else self.keys.idempotency(task.caller, task.idempotency_key)
         word, *rest = await self._scripts.run(
@@ -259,7 +262,7 @@ class TaskStore:
         """What the runs of a task have got done, as `Progress` wrote it."""
         return await self._scripts.bytes_of(self.keys.steps(task_id))
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[str]:
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         """Ends or hands on running tasks. Per settlement: `ok`, or `lease_lost`, and then nothing was written."""
         flat = [
             part
@@ -268,8 +271,7 @@ class TaskStore:
                 one.task_id, one.fence, one.kind, one.as_json(), *([0] if one.steps is None else one.steps.fields()),
             )
         ]  # fmt: skip
-        words: list[str] = await self._scripts.run("settle", *flat)
-        return words
+        return [Settled.of(answer) for answer in await self._scripts.run("settle", *flat)]
 
     async def sweep(self, dead: str = "") -> dict[str, int]:
         """Rescues, expires and forgets what is due, a bounded number at a time; answers how many of each.

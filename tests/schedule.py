@@ -13,7 +13,7 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from core_config import ROOT
 
-SHARED_SYSTEMS = ("system", "running_copy", "longhaul", "stumbling")
+SHARED_SYSTEMS = ("system", "running_copy", "longhaul", "stumbling", "watched")
 """Fixtures that last for the session and take seconds to make."""
 
 LONGEST_FIRST = (

@@ -37,6 +37,7 @@ def main() -> int:
     parser.add_argument("--id", help="this worker's name; made up from host and process id unless given")
     # not for people: a worker starts another like this (worker/attendant.py)
     parser.add_argument("--quarantine", nargs=2, metavar=("PARENT", "PID"), help=argparse.SUPPRESS)
+    parser.add_argument("--metrics-fd", type=int, help="file descriptor of a listening socket for the metrics page")
     options = parser.parse_args()
     try:
         settings = Settings()
@@ -60,13 +61,14 @@ def main() -> int:
     from agent.runner import AgentRunner  # noqa: PLC0415
     from worker.engine import Engine  # noqa: PLC0415
     from worker.executor import Executor  # noqa: PLC0415
+    from worker.metrics_server import MetricsServer  # noqa: PLC0415
     from worker.quarantine import Parent, QuarantineEngine, be_killed_first  # noqa: PLC0415
 
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     host, pid = socket.gethostname(), os.getpid()
     worker_id = options.id or f"{host}-{pid}-{secrets.token_hex(4)}"
-    runner, tracing = AgentRunner(settings), Tracing(settings, redact)
+    runner, tracing = AgentRunner(settings), Tracing(settings, redact, worker_id)
 
     async def close(ctx: dict[Any, Any]) -> None:  # noqa: ARG001  arq's signature
         await runner.close()
@@ -87,6 +89,8 @@ def main() -> int:
         prepare=runner.prepare,
         on_shutdown=close,
     )
+    if not options.quarantine:  # a quarantine worker counts, and its parent shows it
+        MetricsServer(settings, options.metrics_fd).start()
     try:
         engine.run()
     except ConfigurationError as error:

@@ -2,28 +2,16 @@
 
 import json
 import logging
-from collections.abc import Mapping
 from typing import Any
 
-from core_config import Settings
 from monitoring import log_context
-from taskstore.claims import Claim, SettleKind, Settlement
+from taskstore.claims import Claim, Settlement
 from taskstore.states import Status
 
 MOST_CONTENT = 2000
 """Characters of what was asked and answered, where LOG_CONTENT allows them."""
 
 log = logging.getLogger(__name__)
-
-_STATUS: Mapping[SettleKind, Status] = {
-    "success": Status.SUCCESS,
-    "fail": Status.FAILED,
-    "bury": Status.FAILED,
-    "cancelled": Status.CANCELLED,
-    "retry": Status.RETRYING,
-    "release": Status.PENDING,
-    "suspend": Status.WAITING,
-}
 
 
 def begins(claim: Claim) -> None:
@@ -39,11 +27,8 @@ def begins(claim: Claim) -> None:
     log.log(logging.INFO if claim.attempt > 1 else logging.DEBUG, "attempt_started")
 
 
-def ends(claim: Claim, settlement: Settlement, seconds: float, settings: Settings) -> None:
-    """`seconds` is how long the attempt took in this worker."""
-    status = _STATUS[settlement.kind]
-    if settlement.kind == "retry" and claim.retries >= settings.max_retries:
-        status = Status.FAILED
+def ends(claim: Claim, settlement: Settlement, status: Status, seconds: float, *, content: bool) -> None:
+    """`status` is the task's from here on, as the store told it; `seconds` is how long the attempt took."""
     about: dict[str, Any] = {"status": status.value, "duration_ms": round(seconds * 1000)}
     if settlement.usage is not None:
         about["tokens"] = settlement.usage.total_tokens
@@ -52,7 +37,7 @@ def ends(claim: Claim, settlement: Settlement, seconds: float, settings: Setting
         about["answered_by"] = settlement.answered_by
     if settlement.error_code is not None:
         about["error_code"] = settlement.error_code
-    if settings.log_content and status.is_final:
+    if content and status.is_final:
         asked = claim.message if claim.input is None else json.dumps(claim.input, ensure_ascii=False)
         about["asked"] = asked[:MOST_CONTENT]
         about["answer"] = (settlement.result_json or settlement.result or settlement.partial or "")[:MOST_CONTENT]

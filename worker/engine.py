@@ -21,14 +21,16 @@ from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
 from core_config import Settings
+from monitoring import redis_calls
 from monitoring.logs import Redactor, secrets_of
-from taskstore.claims import Claim, Claimed, ModelRules, Settlement
+from monitoring.process_metrics import ProcessMetrics
+from taskstore.claims import Claim, Claimed, ModelRules, Settled, Settlement
 from taskstore.connection import connect, connection_pool
 from taskstore.errors import StoreUnavailable
 from taskstore.records import Kind, WorkerInfo
 from taskstore.store import TaskStore
 
-from . import attempt_log
+from . import attempt_log, observed
 from .announcement import Prepare, announce
 from .attempt import Attempt, Stop, attempt_name
 from .attendant import Attendant
@@ -96,7 +98,7 @@ class Engine(Worker):
         self._worker = worker
         self._redis = connect(settings.redis_address)
         self._listening = connect(settings.redis_address, blocking=True)
-        self.store = TaskStore(self._redis, settings)
+        self.store = TaskStore(self._redis, settings, redis_calls.observe)
         # By `Attempt.name`, as arq's `tasks` too: a worker can be given a task again while its last attempt still ends.
         self.attempts: dict[str, Attempt] = {}
         self._passing_on: set[asyncio.Task[None]] = set()
@@ -109,6 +111,7 @@ class Engine(Worker):
         self._outage = Outage()
         self._keeper = Keeper(settings, worker, self._on_stop, self._outage)
         self._writer = Writer(self.store, self._outage)
+        self._process = ProcessMetrics("quarantine" if worker.quarantine else "worker")
         self._attendant = Attendant(quarantine, worker.id, self.store, settings.drain_seconds, self._outage)
         keys = self.store.keys
         self._bells = {kind: Bell(self._listening, keys, kind, self._on_ring, self._outage) for kind in Kind}
@@ -121,9 +124,11 @@ class Engine(Worker):
     # -- the process
 
     async def main(self) -> None:
+        await self._process.start()
         await until_usable(self._redis, self._outage)
         await self._make_ready()
         await self._keeper.start()
+        self._tell_slots()
         for role in (self._writer, *self._roles):
             await role.start()
         while True:
@@ -147,6 +152,7 @@ class Engine(Worker):
         await self._attendant.stop()
         await self._writer.stop()
         await self._keeper.stop()
+        await self._process.stop()
         if self.on_shutdown:
             with _survived("on_shutdown"):
                 await self.on_shutdown(self.ctx)
@@ -218,12 +224,14 @@ class Engine(Worker):
         attempt = Attempt(claim, self._settings.attempt_timeout_seconds, steps)
         steps.on_lost = partial(attempt.stop, Stop.LOST)
         self._keeper.hold(claim.task_id, claim.fence)
+        observed.claimed(claim, in_quarantine=self._worker.quarantine)
         self.attempts[attempt.name] = attempt
         if not self.allow_pick_jobs:
             attempt.stop(Stop.DRAIN)
         task = self.loop.create_task(self.run_job(attempt.name, 0), name=f"attempt:{attempt.name}")
         self.tasks[attempt.name] = task
         task.add_done_callback(lambda _: self._end(attempt))
+        self._tell_slots()
 
     def _end(self, attempt: Attempt) -> None:
         """A freed slot is a reason to look only for a worker that had no room: the others hear the bell."""
@@ -231,8 +239,14 @@ class Engine(Worker):
         self.tasks.pop(attempt.name, None)
         self.attempts.pop(attempt.name, None)
         self._keeper.drop(attempt.claim.task_id, attempt.claim.fence)
+        self._tell_slots()
         if had_no_room:
             self._wake.set()
+
+    def _tell_slots(self) -> None:
+        if not self._worker.quarantine:  # its slot is open to nobody else
+            used = len(self.tasks)
+            observed.slots(used, max(0, self.max_jobs - used) if self.allow_pick_jobs else 0)
 
     # -- one attempt
 
@@ -243,21 +257,26 @@ class Engine(Worker):
         ctx = {**self.ctx, "job_id": claim.task_id, "job_try": claim.attempt}
         attempt_log.begins(claim)
         await self._call(self.on_job_start, ctx)
+        settlement, word = None, None
         try:
             settlement = await self._executor.run(attempt)
-            word = "lease_lost" if settlement is None else await self._writer.settle(settlement, attempt.steps)
+            word = None if settlement is None else await self._writer.settle(settlement, attempt.steps)
         except Exception:
             # its lease runs out, and the task is rescued
             log.exception("attempt_broke", extra={"task": claim.task_id, "attempt": claim.attempt})
             return
+        finally:
+            attempt.trace.end(settlement, None if word is None else word.status)
         self._count(claim, settlement, word, time.monotonic() - began)
         await self._call(self.on_job_end, ctx)
         await self._call(self.after_job_end, ctx)
 
-    def _count(self, claim: Claim, settlement: Settlement | None, word: str, seconds: float) -> None:
-        if settlement is None or word != "ok":
+    def _count(self, claim: Claim, settlement: Settlement | None, word: Settled | None, seconds: float) -> None:
+        if settlement is None or word is None or word.status is None:
+            observed.lost(claim, seconds, gave_up=settlement is None)
             log.warning("attempt_refused", extra={"cause": "lease_lost"})
             return
+        observed.ended(claim, settlement.kind, seconds, cancelled_after_ms=word.cancelled_after_ms)
         match settlement.kind:
             case "success":
                 self.jobs_complete += 1
@@ -265,7 +284,7 @@ class Engine(Worker):
                 self.jobs_retried += 1
             case _:
                 self.jobs_failed += 1
-        attempt_log.ends(claim, settlement, seconds, self._settings)
+        attempt_log.ends(claim, settlement, word.status, seconds, content=self._settings.log_content)
 
     async def _call(self, hook: Callable[[dict[Any, Any]], Awaitable[None]] | None, ctx: dict[Any, Any]) -> None:
         if hook:
@@ -303,6 +322,7 @@ class Engine(Worker):
         self._attendant.drain()
         if self.allow_pick_jobs:
             super().handle_sig_wait_for_completion(signum)
+            self._tell_slots()
         else:
             self._hurry.set()
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 
 from core_config import Settings
+from monitoring import redis_calls
 from taskstore.connection import connect
 from taskstore.errors import StorageFull, StoreLoading, StoreUnavailable
 from taskstore.records import WorkerInfo
@@ -79,7 +80,7 @@ class Keeper(OwnThread):
 
     async def _loop(self) -> None:
         async with connect(self._settings.redis_address) as redis:
-            store = TaskStore(redis, self._settings)
+            store = TaskStore(redis, self._settings, redis_calls.observe)
             while True:
                 began = time.monotonic()
                 await self._renew(store)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from core_config import Settings
+from monitoring import redis_calls
 from taskstore.connection import connect
 from taskstore.errors import StoreUnavailable
 from taskstore.store import SWEEP_LIMIT, TaskStore
@@ -28,7 +29,7 @@ class Reaper(OwnThread):
 
     async def _loop(self) -> None:
         async with connect(self._settings.redis_address) as redis:
-            store = TaskStore(redis, self._settings)
+            store = TaskStore(redis, self._settings, redis_calls.observe)
             while True:
                 pause_s = await self._sweep(store)
                 await asyncio.sleep(pause_s)

@@ -12,6 +12,7 @@ from agent.run_context import MAX_STEP_TEXT, StepEvent, TokenKind
 from taskstore.claims import Claim
 from taskstore.steps import StepBatch, StepNote
 
+from . import observed
 from .progress import Read, TaskProgress
 from .storable import clean
 from .tokens import Tokens
@@ -67,10 +68,13 @@ class StepLog:
         self._tokens = tokens
         self._waiting: list[StepNote | int] = []
         self._dropped = 0
+        self._silent: dict[int, tuple[str, float]] = {}
+        """Streamed model calls that have said nothing yet, by number: the model, and when the call began."""
         self._closed = False
 
     def note(self, event: StepEvent) -> None:
         self.progress.began(event.number)
+        self._observe(event)
         if self._closed:  # a run that outlives its attempt
             return
         if event.kind == "model":
@@ -103,6 +107,8 @@ class StepLog:
 
     def token(self, number: int, kind: TokenKind, text: str) -> None:
         """The run's token listener."""
+        if (began := self._silent.pop(number, None)) is not None:
+            observed.first_token(began[0], time.monotonic() - began[1])
         if self._tokens and not self._closed and (within_s := self._tokens.add(number, kind, text)) is not None:
             self._on_note(self, within_s)
 
@@ -176,6 +182,14 @@ class StepLog:
             return "answered", event.name
         asked = () if event.retry_after is None else (round(event.retry_after * 1000),)
         return event.error, event.name, *asked
+
+    def _observe(self, event: StepEvent) -> None:
+        """Every call counts, also one whose note is dropped, or that outlives its attempt: it was made and paid for."""
+        if event.phase == "end":
+            self._silent.pop(event.number, None)
+            observed.call(event)
+        elif event.kind == "model" and self._tokens:
+            self._silent[event.number] = event.name, time.monotonic()
 
     def _told(self, text: str | None) -> str | None:
         if text is None:

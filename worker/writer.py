@@ -9,12 +9,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from taskstore.claims import Settlement
+from taskstore.claims import Settled, Settlement
 from taskstore.error_codes import ErrorCode
 from taskstore.errors import StoreUnavailable
 from taskstore.steps import StepBatch
 from taskstore.store import TaskStore
 
+from . import observed
 from .outage import Outage
 from .outcome import INTERNAL
 from .progress import AT_ONCE
@@ -27,6 +28,7 @@ AGAIN_AFTER_S = (0.1, 0.25, 0.5, 1.0)
 BATCH_BYTES = 4_194_304
 """Of progress in one script; the last task's may go beyond."""
 STEPS_AGAIN_AFTER_S = 1.0
+LEASE_LOST = "lease_lost"
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +44,15 @@ class Writer(Role):
         super().__init__()
         self._store = store
         self._outage = outage
-        self._waiting: list[tuple[Settlement, StepLog, asyncio.Future[str]]] = []
+        self._waiting: list[tuple[Settlement, StepLog, asyncio.Future[Settled]]] = []
         self._noted: dict[StepLog, None] = {}
         self._steps_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._some = asyncio.Event()
 
-    async def settle(self, settlement: Settlement, steps: StepLog) -> str:
+    async def settle(self, settlement: Settlement, steps: StepLog) -> Settled:
         """`ok`, or `lease_lost`: then another worker has the task and nothing was written."""
-        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
         self._waiting.append((settlement, steps, answer))
         self._some.set()
         return await answer
@@ -149,17 +151,18 @@ class Writer(Role):
             elif batch.progress is not None:
                 steps.progress.refused("Redis refuses the write")
         else:
+            observed.late_writes("step", words)
             for (steps, batch), word in zip(batches, words, strict=True):
                 if word == "ok":
                     steps.written(batch)
                 else:
                     steps.lost()
 
-    async def _write(self, batch: list[Settlement]) -> list[str]:
+    async def _write(self, batch: list[Settlement]) -> list[Settled]:
         tries = 0
         while True:
             try:
-                return await self._store.settle(batch)
+                words = await self._store.settle(batch)
             except StoreUnavailable as error:
                 wait_s = AGAIN_AFTER_S[min(tries, len(AGAIN_AFTER_S) - 1)]
                 tries += 1
@@ -173,8 +176,11 @@ class Writer(Role):
                 if len(batch) > 1:  # one of them cannot be written; the others can
                     return [word for one in batch for word in await self._write([one])]
                 if batch[0].error_code == ErrorCode.INTERNAL:
-                    return ["lease_lost"]
+                    return [Settled.of(LEASE_LOST)]
                 batch = [_unwritable(batch[0])]
+            else:
+                observed.late_writes("settle", words)
+                return words
 
 
 def _unwritable(settlement: Settlement) -> Settlement:

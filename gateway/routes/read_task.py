@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.answers import answer
+from gateway.noted import noted_of
 from gateway.openapi import problems
 from gateway.reading import POLL_AFTER_S, look, view_of
 from gateway.running import caller_of, gateway_of
@@ -29,6 +30,7 @@ async def read_task(request: Request, task_id: str, query: Annotated[WaitQuery, 
     caller = caller_of(request).may_touch
     try:
         if query.wait > 0:
+            noted_of(request.scope).kind = "wait"
             task = await look_or_wait(gateway, demand_id(task_id), caller, query.wait, request)
             view, poll_after_s = await view_of(gateway, task, caller)
         else:

@@ -11,6 +11,7 @@ import uvicorn
 
 from loadtest.simulator.app import Simulator
 from loadtest.simulator.behaviour import Behaviour
+from loadtest.simulator.log_line import LogLine
 
 # Past a common client's own keep-alive, so that no request goes into a connection that is just being closed.
 KEEP_ALIVE_SECONDS = 75
@@ -39,7 +40,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _serve(simulator: Simulator, listener: socket.socket, address: str) -> None:
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogLine())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     # uvicorn's complaints are about answers that were cut because somebody asked for it; the app logs its own faults.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     config = uvicorn.Config(

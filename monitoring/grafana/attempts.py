@@ -58,9 +58,11 @@ def attempts() -> list[Panel]:
             36,
             "Rescues and releases by cause",
             "ops",
-            "worker_lost: a worker died, look at its log. Releases cost nothing: a drain, a deploy.",
+            "worker_lost: a worker died, look at its log. Releases cost nothing: a drain, a deploy. Replays: somebody "
+            "gave failed tasks new attempts.",
             Query(stored_rate("agent_rescues_total", by="cause"), "rescued: {{cause}}"),
             Query(stored_rate("agent_releases_total", by="cause"), "released: {{cause}}"),
+            Query(stored_rate("agent_replays_total", AGENT, MODEL), "replayed by order"),
             see=("WorkersLost",),
         ),
     ]

@@ -88,6 +88,17 @@ def _queue() -> list[Panel]:
             Query(stored("agent_tasks_scheduled"), "scheduled"),
             Query(stored("agent_tasks_blocked", CALLER), "blocked"),
             Query(stored("agent_tasks_waiting"), "waiting"),
+            width=12,
+        ),
+        lines(
+            24,
+            "Queue by lane",
+            "short",
+            "Tasks that are ready and not yet taken. quarantine: tasks that two workers died with, one at a time.",
+            Query(stored("agent_queue_depth", MODEL, by="lane"), "{{lane}}"),
+            width=12,
+            stacked=True,
+            see=("QueueTooOld",),
         ),
         lines(
             22,
@@ -96,6 +107,7 @@ def _queue() -> list[Panel]:
             "How long the head of a lane has been ready. Of interactive 30 s are too long already.",
             Query(highest(age, MODEL, by="lane"), "{{lane}}"),
             limits=[(30, YELLOW), (600, RED)],
+            width=12,
             see=(
                 "QueueTooOld",
                 "ChatsWait",
@@ -108,6 +120,7 @@ def _queue() -> list[Panel]:
             "From when a task could have run to an attempt's begin. `manage.py why ID` says what one waited for.",
             *percentiles((0.95,), "agent_task_wait_seconds", MODEL, by="lane"),
             limits=[(60, RED)],
+            width=12,
         ),
     ]
 

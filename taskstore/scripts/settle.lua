@@ -1,7 +1,8 @@
 -- settle: what becomes of running tasks, in one script for a batch. Only the fence of the claim may write.
 -- ARGV: 2... id, fence, kind, data (JSON, claims.Settlement), number of fields, each field and its bytes, ...
 --       kind: success | fail | cancelled | retry | bury | release | suspend
--- Returns a word per task: 'ok' (also for a repeat) | 'lease_lost'
+-- Returns per task: 'ok' (also for a repeat) and its status from here on, of one that ended because its cancel was requested
+--         with the ms since then ('ok cancelled 1234') | 'lease_lost'
 -- Event: status success, failed, cancelled, retrying, pending or waiting; before it, step and token for those that came along
 
 local function again(id, r, status, due, cause)
@@ -77,6 +78,11 @@ local function note_pace(r, ms)
   call('PEXPIRE', pace, PACE_MS)
 end
 
+local function done(id, r)
+  if r.status ~= 'cancelled' or r.cancel_at == '' then return 'ok ' .. r.status end
+  return 'ok cancelled ' .. whole(math.max(0, call('HGET', task_key(id), 'completed_at') - r.cancel_at))
+end
+
 local STOPPED_BY_CANCEL = { retry = true, release = true, suspend = true }
 
 also_when_full()
@@ -106,9 +112,9 @@ while i <= #ARGV do
     if r.cancel_at ~= '' and STOPPED_BY_CANCEL[kind] then kind = 'cancelled' end
     VERBS[kind](id, r, data)
     ring_for_slot(r, at)
-    words[#words + 1] = 'ok'
+    words[#words + 1] = done(id, r)
   else
-    words[#words + 1] = r and fence > 0 and r.settled == fence and 'ok' or 'lease_lost'
+    words[#words + 1] = r and fence > 0 and r.settled == fence and done(id, r) or 'lease_lost'
   end
   i = i + 5 + 2 * fields
 end

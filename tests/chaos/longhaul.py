@@ -80,6 +80,7 @@ class Longhaul:
             "RESULT_TTL_SECONDS": 7 * 86_400,  # every task is read again at the end, however long a run takes
             "MODEL_TIMEOUT_SECONDS": CALL_SECONDS,
             "LOG_LEVEL": "WARNING",
+            "WORKER_METRICS_PORT": 0,  # one for all of them, which each would want
             witness.VARIABLE: place.witness,
         }
         if place.port:

@@ -81,7 +81,7 @@ async def test_a_chat_and_a_chat_stream_whose_answers_are_cut_off_make_one_task_
 async def refusals(gateway: httpx.AsyncClient) -> float:
     """How many submits it has answered with 503."""
     page = (await gateway.get("/metrics")).text
-    found = re.search(r'^agent_requests_total\{endpoint="/task",status="503"\} (\S+)', page, re.MULTILINE)
+    found = re.search(r'^agent_requests_total\{endpoint="/task",kind="submit",status="503"\} (\S+)', page, re.MULTILINE)
     return 0 if found is None else float(found[1])
 
 

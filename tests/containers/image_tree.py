@@ -63,8 +63,11 @@ def _fits(path: str, pattern: str) -> bool:
 
 def copied() -> Iterator[tuple[Path, str]]:
     """Each file that goes into /app of the image: where it is in the project, and where there."""
+    folder = ""
     for one in instructions()[0]:
-        if one.word != "COPY":
+        if one.word == "WORKDIR":
+            folder = one.rest
+        if one.word != "COPY" or folder != "/app":  # what is copied elsewhere stays behind in its stage
             continue
         *sources, target = one.rest.split()
         for source in sources:

@@ -68,7 +68,7 @@ class Containers:
         ).stdout  # fmt: skip
         (self.key,) = re.findall(r"\bak_\w+", self.said)
         self.variables = {name: value or "" for name, value in dotenv_values(folder / ".env").items()}
-        self.ports = {name: free_port() for name in ("redis", "simulator", "gateway", "nginx")}
+        self.ports = {name: free_port() for name in ("redis", "simulator", "gateway", "nginx", "worker")}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         image_tree.make(self.app)
         for path in (self.tmp, self.data):
@@ -94,6 +94,8 @@ class Containers:
             "GATEWAY_PORT": ("8000", str(self.ports["gateway"])),
             "SIMULATOR_HOST": ("simulator", "127.0.0.1"),
             "SIMULATOR_PORT": ("8010", str(self.ports["simulator"])),
+            "WORKER_METRICS_HOST": ("0.0.0.0", "127.0.0.1"),
+            "WORKER_METRICS_PORT": ("9808", str(self.ports["worker"])),
         }
         for name, (there, here) in own.items():
             if name in given:
@@ -169,13 +171,13 @@ class Containers:
 
     def healthy(self, service: str) -> bool:
         """As the service's health check says, run as the engine would: in the container, as its user."""
+        return self.healthy_at(service, self.ports[service])
+
+    def healthy_at(self, service: str, port: int) -> bool:
+        """The same with another port than the service listens on."""
         check = compose_files.services()[service]["healthcheck"]["test"][1:]
-        # a bare 127.0.0.1 is the container's own loopback, so the port says whose it is
-        mine = {6379: "redis", 8010: "simulator", 8000: "gateway", 8080: "nginx"}
-        check = [
-            re.sub(r"127\.0\.0\.1:(\d+)", lambda at: f"127.0.0.1:{self.ports[mine[int(at[1])]]}", self.here(part))
-            for part in check
-        ]
+        # in a container 127.0.0.1 is its own, and the port the one that it listens on there
+        check = [re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{port}", self.here(part)) for part in check]
         command = [*confined(self.user), *check]
         done = subprocess.run(command, cwd=self.app, env=self.environment(service), capture_output=True, text=True)
         return done.returncode == 0

@@ -50,21 +50,20 @@ def test_its_label_has_the_version() -> None:
 
 
 def test_packages_are_the_lock_s_with_their_hashes_and_no_tools() -> None:
-    installs = [
-        part.split() for one in BUILD if one.word == "RUN" for part in one.rest.split("&&") if "install" in part
-    ]
-    uv, packages = installs
+    run = [part.split() for one in BUILD if one.word == "RUN" for part in one.rest.split("&&")]
+    (uv,) = [part for part in run if part[0] == "/uv/bin/pip"]
     assert {"--require-hashes", "--no-deps", "installer.lock"} <= set(uv)
-    assert {"--no-build", "--compile-bytecode"} <= set(packages)
-    assert packages[packages.index("--requirements") + 1] == "pyproject.toml", "its dependencies, without the group dev"
-    assert packages[packages.index("--constraints") + 1] == "requirements.lock"
+    compiled, cut, _, synced = (part for part in run if {"wanted.txt", "runtime.lock", "/venv"} & set(part))
+    assert compiled[-3:] == ["pyproject.toml", "-o", "wanted.txt"], "its dependencies, without the group dev"
+    assert cut == ["python", "runtime_lock.py", "requirements.lock", "wanted.txt", ">", "runtime.lock"]
+    assert {"sync", "--require-hashes", "--no-build", "--compile-bytecode", "runtime.lock"} <= set(synced)
 
 
 def test_the_image_holds_the_programs_and_nothing_else() -> None:
     inside = {name for _, name in image_tree.copied()}
     top = {name.split("/")[0] for name in inside}
     files = {"agents_config.py", "core_config.py", "healthcheck.py", "LICENSE", "manage.py", "schema_rules.py"}
-    files |= {"installer.lock", "pyproject.toml", "requirements.lock"}
+    files |= {"pyproject.toml", "requirements.lock"}
     assert top == files | (OURS - {"longhaul_testing"})
     left_out = ("monitoring/alertmanager/", "monitoring/grafana/", "monitoring/prometheus/")
     for part in top - files:

@@ -4,6 +4,7 @@ import re
 from urllib.parse import urlsplit
 
 import pytest
+import yaml  # type: ignore[import-untyped]  # comes without types, and nothing else here needs them
 
 from core_config import DEFAULT_SIMULATOR_PORT, MODEL_REGISTRY, ROOT, Settings
 
@@ -15,6 +16,8 @@ EXAMPLE = [
     if line and not line.startswith("#")
 ]
 PROVIDERS = {model.api_key_env for model in MODEL_REGISTRY.values() if model.api_key_env}
+TOLD_OF = PROVIDERS | {"LANGFUSE_SECRET_KEY"}
+"""Keys that the gateway is told of, and does not get."""
 
 # Who gets a setting. What stands nowhere here goes to both.
 GATEWAY_ONLY = {
@@ -25,13 +28,22 @@ WORKER_ONLY = PROVIDERS | {
     "LOOP_STALL_SECONDS", "DRAIN_SECONDS", "AGENT_MAX_ITERATIONS", "MAX_TOKENS_PER_REQUEST", "MODEL_TIMEOUT_SECONDS",
     "TOOL_TIMEOUT_SECONDS", "AGENT_TIMEZONE", "SEARXNG_URL", "TAVILY_API_KEY", "FETCH_ENABLED", "FETCH_ALLOW_HTTP",
     "FETCH_ALLOW_HOSTS", "DATABASE_URL", "DATABASE_TIMEOUT_SECONDS", "DATABASE_MAX_ROWS", "LANGFUSE_SECRET_KEY",
+    "WORKER_METRICS_HOST", "WORKER_METRICS_PORT",
 }  # fmt: skip
 NEITHER = {
     "GATEWAY_PROCESSES": "one process a container: run more containers",
     "WORKER_PROCESSES": "as GATEWAY_PROCESSES: --scale worker=N",
     "VAR_DIR": "the image's own; .env's is where `manage.py` keeps its data on the host",
+    "GRAFANA_URL": "monitoring/import_dashboard.py's, which is for a Grafana elsewhere",
+    "GRAFANA_TOKEN": "as GRAFANA_URL",
+    "GRAFANA_USER": "as GRAFANA_URL, and the user of the Grafana here",
+    "GRAFANA_PASSWORD": "as GRAFANA_USER",
+    "PROMETHEUS_URL": "as GRAFANA_URL",
 }
-SET_HERE = {"REDIS_URL", "SIMULATOR_HOST", "SIMULATOR_PORT", "GATEWAY_HOST", "GATEWAY_PORT"}
+SET_HERE = {
+    "REDIS_URL", "SIMULATOR_HOST", "SIMULATOR_PORT", "GATEWAY_HOST", "GATEWAY_PORT", "WORKER_METRICS_HOST",
+    "WORKER_METRICS_PORT",
+}  # fmt: skip
 """Given a value of the containers' own, because .env's is one of the host's."""
 
 EVERYTHING = {name: f"{name.lower()}-of-the-env-file" for name in EXAMPLE}
@@ -46,10 +58,10 @@ def test_a_setting_reaches_who_reads_it(name: str) -> None:
         "gateway": name not in WORKER_ONLY and name not in NEITHER,
         "worker": name not in GATEWAY_ONLY and name not in NEITHER,
     }
-    if name not in PROVIDERS:
+    if name not in TOLD_OF:
         assert {"gateway": name in IN_THE_GATEWAY, "worker": name in IN_A_WORKER} == wanted
     for given in (IN_THE_GATEWAY, IN_A_WORKER):
-        if name in given and name not in SET_HERE and not (given is IN_THE_GATEWAY and name in PROVIDERS):
+        if name in given and name not in SET_HERE and not (given is IN_THE_GATEWAY and name in TOLD_OF):
             assert given[name] == EVERYTHING[name]
 
 
@@ -95,7 +107,7 @@ def test_a_secret_is_with_those_only_who_use_it() -> None:
 
 
 def test_the_gateway_knows_that_there_is_a_key_and_not_which() -> None:
-    for name in PROVIDERS:
+    for name in TOLD_OF:
         assert environment("gateway", {name: "sk-a-real-one"})[name] == "held-by-the-worker"
         assert environment("gateway", {})[name] == ""
 
@@ -143,6 +155,28 @@ def test_every_address_is_a_service_at_the_port_that_it_listens_on() -> None:
     assert environment("worker", {})["SIMULATOR_PORT"] == str(listens["simulator"])
     assert environment("worker", {})["SIMULATOR_HOST"] in services()
     assert services()["simulator"]["command"][-1] == str(listens["simulator"])
+
+
+def test_prometheus_reads_the_services_at_the_ports_that_they_listen_on() -> None:
+    page = (ROOT / "monitoring" / "prometheus" / "prometheus.compose.yml").read_text(encoding="utf-8")
+    read = {job["job_name"]: job for job in yaml.safe_load(page)["scrape_configs"]}
+    ((gateway,), (worker,)) = (read[name]["dns_sd_configs"] for name in ("gateway", "worker"))
+    assert (gateway["names"], str(gateway["port"])) == (["gateway"], environment("gateway", {})["GATEWAY_PORT"])
+    assert (worker["names"], str(worker["port"])) == (["worker"], environment("worker", {})["WORKER_METRICS_PORT"])
+    others = {name: job["static_configs"][0]["targets"] for name, job in read.items() if "static_configs" in job}
+    asked = {target for targets in others.values() for target in targets} - {"127.0.0.1:9090"}
+    assert asked == {"redis-exporter:9121", "node-exporter:9100", "alertmanager:9093"}
+    for target in asked | {"gateway:", "worker:"}:
+        assert set(services()[target.split(":")[0]]["networks"]) & set(services()["prometheus"]["networks"]), target
+
+
+def test_grafana_finds_its_boards_where_they_are_mounted() -> None:
+    provisioned = ROOT / "monitoring" / "grafana" / "provisioning" / "dashboards" / "longhaul.yaml"
+    (provider,) = yaml.safe_load(provisioned.read_text(encoding="utf-8"))["providers"]
+    for name in ("grafana", "host-grafana"):
+        mounted = {target: source for source, target, _ in mounts(name)}
+        assert list((ROOT / mounted[provider["options"]["path"]]).glob("*.json")), name
+        assert "PROMETHEUS_URL" in environment(name, {}), "the data source's file reads it"
 
 
 def test_no_two_services_of_a_profile_have_a_port_of_this_machine() -> None:

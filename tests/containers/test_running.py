@@ -4,6 +4,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,8 @@ from typing import Any
 import psutil
 import pytest
 import redis
+
+from longhaul_testing.ports import free_port
 
 from . import image_tree
 from .running import Containers, confined
@@ -72,6 +75,21 @@ def test_a_stream_is_not_held_back_on_its_way(containers: Containers) -> None:
     name, result = rest[-1]
     assert (name, result["status"]) == ("result", "success")
     assert result["result"].startswith(first["text"])
+
+
+def test_prometheus_reads_what_the_worker_did(containers: Containers) -> None:
+    called = re.compile(r'^agent_model_calls_total\{.*model="Simulator".*\} [1-9]', re.MULTILINE)
+    page = f"http://127.0.0.1:{containers.ports['worker']}/metrics"
+    with containers.client(containers.key) as client:
+        client.post("/chat", json={"message": "hello"}).raise_for_status()
+        containers.until(lambda: called.search(client.get(page).text) is not None, "its model call is counted")
+    assert list((containers.tmp / "metrics").glob("*.db")), "shared with a quarantine worker"
+
+
+@pytest.mark.parametrize("service", ["simulator", "gateway", "worker"])
+def test_a_health_check_tells_well_from_ill(containers: Containers, service: str) -> None:
+    assert containers.healthy(service)
+    assert not containers.healthy_at(service, free_port())
 
 
 def test_nobody_comes_in_without_the_key(containers: Containers) -> None:

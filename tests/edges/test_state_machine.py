@@ -302,7 +302,8 @@ class StoreMachine(OperatorRules, SessionRules):
     def the_rules_hold(self) -> None:
         verbs, self.verbs = self.verbs, set()
         assert self.run(self.store.audit()) == []
-        self.ledger.look(*self.run(self.everything()), verbs)
+        found, dead = self.run(self.everything())
+        self.ledger.look(found, dead, verbs)
         self.the_counts_are_right()
 
     @invariant()

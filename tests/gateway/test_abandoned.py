@@ -51,7 +51,7 @@ async def test_an_abandoned_wait_ends_at_once_and_the_task_goes_on(
     for connection in waiting[:-1]:
         connection.close()
     await until(lambda: waits(gateway) == 2)
-    left = ("agent_requests_total", "/task/{task_id}", "499")
+    left = ("agent_requests_total", "/task/{task_id}", "wait", "499")
     async with asyncio.timeout(30):
         while (await counts(client)).get(left, 0) - before.get(left, 0) < len(waiting) - 1:
             await asyncio.sleep(0.01)

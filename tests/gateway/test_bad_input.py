@@ -255,7 +255,7 @@ async def test_a_client_that_leaves_before_its_body_is_whole_is_no_fault_of_ours
     gateway: RunningGateway, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ):
     def counted(page: str) -> float:
-        found = re.search(r'agent_requests_total\{endpoint="/task",status="499"\} (\S+)', page)
+        found = re.search(r'agent_requests_total\{endpoint="/task",kind="submit",status="499"\} (\S+)', page)
         return float(found.group(1)) if found else 0
 
     before = counted((await client.get("/metrics")).text)

@@ -39,7 +39,7 @@ async def test_a_fault_of_ours_says_its_request_id_and_nothing_else(
     assert vars(record)["request_id"] == "mine-1"
     assert record.exc_info is not None
     page = (await client.get("/metrics")).text
-    assert re.search(r'agent_requests_total\{endpoint="/task/\{task_id\}",status="500"\} [1-9]', page)
+    assert re.search(r'agent_requests_total\{endpoint="/task/\{task_id\}",kind="poll",status="500"\} [1-9]', page)
 
 
 @pytest.mark.parametrize("sent", ["", "a b", "x" * 65, "line\tbreak", "ü"])

@@ -3,26 +3,24 @@
 import asyncio
 import signal
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from core_config import Settings
 from monitoring.metrics import STORED
-from monitoring.stored_page import READ_WITHIN_S
 from taskstore.connection import connect
 from taskstore.records import NewTask, TokenUsage
 from taskstore.store import TaskStore
 from tests.conftest import RedisServer
 
 from .conftest import StartGateway, TinyWorker, submitted
-from .test_metrics import counts_in
 
-NAMES = {stored.name for stored in STORED}
+STORED_NAMES = {stored.name for stored in STORED}
 
 
 @pytest.fixture
@@ -39,7 +37,12 @@ async def stored(client: httpx.AsyncClient) -> dict[tuple[str, ...], float]:
     """The page's stored series, by name and label values in the order of their names."""
     page = await client.get("/metrics")
     assert page.status_code == 200
-    return {key: value for key, value in counts_in(page.text).items() if key[0] in NAMES}
+    return {
+        (sample.name, *(sample.labels[name] for name in sorted(sample.labels))): sample.value
+        for family in text_string_to_metric_families(page.text)
+        for sample in family.samples
+        if sample.name in STORED_NAMES
+    }
 
 
 async def test_every_gateway_tells_what_became_of_the_tasks(start_gateway: StartGateway, worker: TinyWorker):
@@ -81,7 +84,7 @@ async def test_every_gateway_tells_what_became_of_the_tasks(start_gateway: Start
     assert {key: value for key, value in here.items() if key[0] not in moving} == {
         key: value for key, value in there.items() if key[0] not in moving
     }
-    assert {name for name, *_ in here} == NAMES - {"agent_retries_total"}, "nothing was tried again"
+    assert {name for name, *_ in here} == STORED_NAMES - {"agent_retries_total"}, "nothing was tried again"
 
 
 async def test_the_page_comes_without_redis_and_tells_nothing_old(start_gateway: StartGateway, own_redis: RedisServer):
@@ -99,25 +102,27 @@ async def test_the_page_comes_without_redis_and_tells_nothing_old(start_gateway:
         }
 
 
-async def test_pages_wait_for_a_redis_that_hangs_together_and_not_for_long(
+async def test_pages_that_wait_for_a_redis_that_hangs_share_one_read(
     start_gateway: StartGateway, own_redis: RedisServer
 ):
     async with start_gateway(redis_url=own_redis.url).client() as client, connect(own_redis.url) as redis_client:
         assert (await stored(client))["agent_redis_up",] == 1
+
+        async def connections() -> int:
+            return int((await redis_client.info("stats"))["total_connections_received"])
+
+        before = await connections()
         assert own_redis.process
         own_redis.process.send_signal(signal.SIGSTOP)
-        began = time.monotonic()
         try:
             pages = await asyncio.gather(*(stored(client) for _ in range(30)))
         finally:
             own_redis.process.send_signal(signal.SIGCONT)
         assert pages == [{("agent_redis_up",): 0}] * 30
-        # one after another they would have taken half a minute; the client's own patience is 20 s
-        assert time.monotonic() - began < 15 * READ_WITHIN_S
         assert (await stored(client))["agent_redis_up",] == 1
-        # the thirty were one read: Redis has it to do still when it wakes, and the two before and after
-        commands: Any = await redis_client.info("commandstats")
-        assert commands["cmdstat_evalsha"]["calls"] <= 4
+        # a read that is given up costs its connection, and thirty reads would have cost thirty; on a busy machine some
+        # pages may come when a read is over
+        assert await connections() - before < 15
 
 
 async def scrape_cost(client: httpx.AsyncClient, redis_client: Any) -> dict[str, int]:

@@ -17,6 +17,7 @@ _WORDS = {"by", "or", "and", "unless", "on", "ignoring", "group_left", "bool", "
 ADDED = {"job", "instance"}
 """Labels that Prometheus puts on every series."""
 EXPORTERS = ("node_", "redis_")
+"""Prefixes of the metrics that are not ours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from core_config import ROOT
 from monitoring.grafana import build
 from monitoring.grafana.board import SOURCE_UID
 
@@ -113,6 +114,27 @@ def test_a_column_of_a_table_has_a_name_of_its_own() -> None:
                 assert overrides == list(names.values())
 
 
-def test_provisioning_makes_the_data_source_that_the_dashboards_ask() -> None:
+def test_provisioning_has_the_uid_and_the_interval_that_the_dashboards_count_on() -> None:
     provisioned = (FOLDER.parent / "provisioning" / "datasources" / "longhaul.yaml").read_text()
     assert f"uid: {SOURCE_UID}\n" in provisioned
+    interval = re.search(r"timeInterval: (\w+)", provisioned)
+    scraped = re.search(r"scrape_interval: (\w+)", (ROOT / "monitoring/prometheus/prometheus.yml").read_text())
+    assert interval is not None
+    assert scraped is not None
+    assert interval[1] == scraped[1]
+
+
+def test_every_section_of_the_runbook_that_a_panel_leads_to_is_there() -> None:
+    sections = {
+        title.lower() for title in re.findall(r"^### (\w+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE)
+    }
+    led = {
+        (name, anchor)
+        for board in BOARDS.values()
+        for panel in panels(board)
+        for name, anchor in re.findall(r"\[(\w+)\]\(\$\{runbook\}#(\w+)\)", panel["description"])
+    }
+    assert len(led) > 30
+    for name, anchor in led:
+        assert anchor == name.lower()
+        assert anchor in sections, f"docs/runbook.md has no section {name}"

@@ -34,6 +34,7 @@ class Deployment:
             "REDIS_URL": self.redis_server.url,
             "GATEWAY_PORT": str(port),
             "VAR_DIR": str(folder),
+            "WORKER_METRICS_PORT": "0",  # one for all of them, which each would want
             "AGENTS_FILE": str(AGENTS_FILE),
             "ACTIVE_MODEL_KEY": "Simulator",
             "SIMULATOR_PORT": self.simulator_url.rpartition(":")[2],

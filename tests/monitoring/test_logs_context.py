@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 import structlog
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import StructuredTool
@@ -84,3 +85,27 @@ def test_what_begins_has_nothing_of_what_was_before(written: Written):
     log.info("said")
     assert "after" in written.line
     assert "alice" not in written.line
+
+
+async def test_a_tool_that_fails_leaves_its_traceback_in_the_log_and_not_with_the_model(
+    caplog: pytest.LogCaptureFixture,
+):
+    def breaks(word: str) -> str:
+        """Breaks."""
+        raise KeyError(f"of {word}")
+
+    async def hangs(word: str) -> str:
+        """Hangs."""
+        await asyncio.Event().wait()
+        return word
+
+    with ThreadPoolExecutor(1) as threads:
+        broken = edged(StructuredTool.from_function(breaks), seconds=10, threads=threads)
+        hanging = edged(StructuredTool.from_function(coroutine=hangs), seconds=0.01, threads=threads)
+        told = [await tool.ainvoke({"word": "tea"}) for tool in (broken, hanging)]
+    assert not any("tea" in one for one in told)
+    failed, late = caplog.records
+    assert (failed.getMessage(), vars(failed)["tool"], vars(failed)["error"]) == ("tool_failed", "breaks", "KeyError")
+    assert failed.exc_info
+    assert "of tea" in str(failed.exc_info[1])
+    assert (late.getMessage(), vars(late)["tool"]) == ("tool_timeout", "hangs")

@@ -63,7 +63,7 @@ async def a_worker(store: TaskStore) -> AsyncIterator[None]:
 async def statuses(store: TaskStore) -> list[str]:
     """Of every task there is."""
     keys = [key async for key in store.redis.scan_iter(store.keys.task("*"))]
-    return [str(await store.redis.hget(key, "status")) for key in keys]
+    return [str(await store.redis.hget(key, "status")) for key in keys]  # type: ignore[misc]  # redis-py's types
 
 
 async def until_submitted(store: TaskStore) -> None:

@@ -60,7 +60,7 @@ def used(expression: str) -> Iterator[tuple[str, set[str]]]:
         elif following == "{":
             inside, at = _until(tokens, at, "}")
             yield token, {one for one, then in pairwise(inside) if then in {"=", "!=", "=~", "!~"}}
-        elif following != "(":
+        elif following not in {"(", *_GROUPING}:  # else a function
             yield token, set()
 
 

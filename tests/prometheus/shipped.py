@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,18 @@ def rule_files() -> list[Path]:
 def rules() -> list[dict[str, Any]]:
     """All rules, recorded ones and alerts."""
     return [rule for path in rule_files() for group in read(path)["groups"] for rule in group["rules"]]
+
+
+def cases() -> list[Path]:
+    return sorted((PROMETHEUS / "tests").glob("*.yml"))
+
+
+def alert_tests() -> Iterator[tuple[Path, dict[str, Any], dict[str, Any]]]:
+    """Each (file, case, test of an alert in it), as promtool reads them."""
+    for path in cases():
+        for case in read(path)["tests"]:
+            for test in case.get("alert_rule_test", []):
+                yield path, case, test
 
 
 def alerts() -> dict[str, dict[str, Any]]:

@@ -115,7 +115,8 @@ def bridge(folder, robots):
 
 
 def post(url: str, content) -> httpx.Response:
-    return httpx.post(url, content=content if isinstance(content, bytes) else json.dumps(content), trust_env=False)
+    body = content if isinstance(content, bytes) else json.dumps(content)
+    return httpx.post(url, content=body, trust_env=False, timeout=60)
 
 
 @pytest.mark.parametrize("kind", ["dingtalk", "feishu"])

@@ -8,7 +8,6 @@ from monitoring.metrics import STORED
 from tests.prometheus import shipped
 from tests.prometheus.expressions import FOREIGN, OF_EVERY_TARGET, declared, used
 
-CASES = sorted((shipped.PROMETHEUS / "tests").glob("*.yml"))
 SEVERITIES = {"page", "ticket"}
 
 
@@ -39,20 +38,18 @@ def test_prometheus_takes_the_rules():
     shipped.run("promtool", "check", "rules", *shipped.rule_files())
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", shipped.cases(), ids=lambda path: path.stem)
 def test_the_rules_say_what_their_cases_expect(path):
     shipped.run("promtool", "test", "rules", path)
 
 
 def test_every_alert_has_a_case_that_fires_and_one_that_does_not():
     fires, stays = set(), set()
-    for path in CASES:
-        for case in shipped.read(path)["tests"]:
-            outcomes: dict[str, list[bool]] = {}
-            for test in case.get("alert_rule_test", []):
-                outcomes.setdefault(test["alertname"], []).append(bool(test["exp_alerts"]))
-            fires |= {name for name, fired in outcomes.items() if any(fired)}
-            stays |= {name for name, fired in outcomes.items() if not any(fired)}
+    outcomes: dict[tuple[str, str, str], list[bool]] = {}
+    for path, case, test in shipped.alert_tests():
+        outcomes.setdefault((path.name, case["name"], test["alertname"]), []).append(bool(test["exp_alerts"]))
+    for (*_, name), fired in outcomes.items():
+        (fires if any(fired) else stays).add(name)
     everything = set(shipped.alerts())
     assert fires == everything
     # of a whole case: a moment before it fires is no case of its own
@@ -104,13 +101,9 @@ def test_every_alert_is_complete():
 
 def test_a_summary_names_the_culprit_where_there_is_one():
     """An alert for each of several must say for which: whatever label tells them apart stands in the sentence."""
-    for path in CASES:
-        for case in shipped.read(path)["tests"]:
-            for test in case.get("alert_rule_test", []):
-                for alert in test["exp_alerts"]:
-                    labels = set(alert["exp_labels"]) - {"severity", "job", "device", "fstype"}
-                    summary = alert["exp_annotations"]["summary"]
-                    for label in labels - {"lane", "error_code"}:
-                        assert alert["exp_labels"][label] in summary, (
-                            f"{test['alertname']}: {label} is not in {summary!r}"
-                        )
+    said_elsewhere = {"severity", "job", "device", "fstype", "lane", "error_code"}
+    for *_, test in shipped.alert_tests():
+        for alert in test["exp_alerts"]:
+            summary = alert["exp_annotations"]["summary"]
+            for label in set(alert["exp_labels"]) - said_elsewhere:
+                assert alert["exp_labels"][label] in summary, f"{test['alertname']}: {label} is not in {summary!r}"

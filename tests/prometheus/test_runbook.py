@@ -61,7 +61,7 @@ def events(text: str) -> set[str]:
     found = set()
     for quoted in re.findall(r"`([^`]+)`", text):
         event = re.split(r" …|…| [\w]+=", quoted)[0].strip()
-        if re.fullmatch(r"\w+=\w*", event) or event.isupper():  # a field of the line before, a setting
+        if re.fullmatch(r"\w+=\S*", event) or event.isupper():  # a field of the line before, a setting
             continue
         found.add(re.sub(r"^(?:worker|gateway)-\d", "%s", event))
     return found

@@ -79,7 +79,7 @@ def test_the_three_fixed_metrics_count(system):
     def enqueued() -> float:
         page = system.http.get("/metrics").text
         assert "agent_request_duration_seconds_bucket" in page
-        assert 'agent_requests_total{endpoint="/task",status="200"}' in page
+        assert 'agent_requests_total{endpoint="/task",kind="submit",status="200"}' in page
         [count] = re.findall(r"^agent_tasks_enqueued_total (\S+)", page, re.MULTILINE)
         return float(count)
 

@@ -26,7 +26,7 @@ from agent.work import AgentWork
 from core_config import SIMULATOR, Settings, load_registry
 from monitoring.logs import setup_logging
 from monitoring.tracing import Tracing
-from taskstore.claims import Settlement
+from taskstore.claims import Settled, Settlement
 from taskstore.records import WorkerInfo
 from taskstore.steps import StepBatch
 from taskstore.store import TaskStore
@@ -71,7 +71,7 @@ class DyingStore(TaskStore):
         if any(name.startswith(BEGUN) for name in batch.progress.fields):
             self._reached("begun")
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[str]:
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         self._reached("before settle")
         words = await super().settle(settlements)
         self._reached("after settle")

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from core_config import Settings
+from taskstore.claims import SettleKind, Settlement
+from taskstore.store import TaskStore
 from tests.worker.conftest import WorkerProcess, eventually, new_task
 
 
@@ -55,20 +58,48 @@ async def test_a_task_has_a_line_for_its_start_and_one_for_its_end(store, talkat
 
 
 async def test_the_last_attempt_of_a_task_says_that_it_ended(store, talkative, ended):
-    """Only the store knows whether a failure in passing was the last one."""
     worker = talkative(max_retries=1)
     task = new_task("raise provider_bad_response")
     await store.submit(task)
     await ended(task)
-    lines = [
-        (one["level"], one["event"], one["attempt"], one.get("status")) for one in await told(worker, task.task_id)
-    ]
-    assert lines == [
+    told_of_it = await told(worker, task.task_id)
+    assert [(one["level"], one["event"], one["attempt"], one.get("status")) for one in told_of_it] == [
         ("DEBUG", "attempt_started", 1, None),
         ("WARNING", "attempt_ended", 1, "retrying"),
         ("INFO", "attempt_started", 2, None),
         ("WARNING", "task_ended", 2, "failed"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "retries", "about", "status"),
+    [
+        ("success", 3, {}, "success"),
+        ("fail", 3, {}, "failed"),
+        ("bury", 3, {}, "failed"),
+        ("retry", 3, {}, "retrying"),
+        ("retry", 0, {}, "failed"),
+        ("retry", 3, {"deadline_ms": 60_000}, "failed"),
+        ("release", 3, {}, "pending"),
+        ("release", 3, {"cancelled": True}, "cancelled"),
+    ],
+)
+async def test_the_store_tells_what_a_task_is_from_there_on(
+    settings: Settings, store: TaskStore, kind: SettleKind, retries: int, about: dict[str, Any], status: str
+):
+    store = TaskStore(store.redis, settings.model_copy(update={"max_retries": retries}))
+    cancelled = bool(about.get("cancelled"))
+    task = new_task(deadline_ms=about.get("deadline_ms", 0))
+    await store.submit(task)
+    await store.claim("w", 1, room=1, extra=0, models={"M": None})
+    if cancelled:
+        await store.cancel(task.task_id)
+    settlement = Settlement(task_id=task.task_id, fence=1, kind=kind, delay_ms=60_000, error_code="provider_timeout")
+    for _ in range(2):  # a repeat is told the same
+        (word,) = await store.settle([settlement])
+        assert (word, word.status, word.cancelled_after_ms is not None) == ("ok", status, cancelled)
+    (lost,) = await store.settle([Settlement(task_id=task.task_id, fence=2, kind=kind)])
+    assert (lost, lost.status) == ("lease_lost", None)
 
 
 async def test_what_an_attempt_raises_is_told_with_its_task(store, talkative, ended):

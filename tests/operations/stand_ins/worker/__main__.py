@@ -48,4 +48,5 @@ if os.environ.get("WORKER_BREAKS"):
     sys.exit("the stand-in worker breaks, as it was told to")
 parser = argparse.ArgumentParser()
 parser.add_argument("--id", required=True)
+parser.add_argument("--metrics-fd", type=int)
 asyncio.run(work(parser.parse_args().id))

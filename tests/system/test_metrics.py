@@ -1,0 +1,149 @@
+"""What a running system counts, with two gateways and two workers, is what its client counted, whoever of them dies."""
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.conftest import free_port
+from tests.system.conftest import System
+
+
+def samples(url: str) -> dict[tuple[str, ...], float]:
+    """By name and label values, in the order of the labels' names; without buckets. One connection, then closed."""
+    with httpx.Client(trust_env=False, timeout=30) as client:
+        page = client.get(url).raise_for_status().text
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if not sample.name.endswith("_bucket")
+    }
+
+
+def until(holds: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + 120
+    while not (found := holds()):
+        assert time.monotonic() < deadline, f"it did not happen: {what}"
+        time.sleep(0.05)
+    return found
+
+
+class Counted:
+    """A client that counts what it sends and gets. Each call on a connection of its own: any gateway may have it."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self.requests: Counter[tuple[str, ...]] = Counter()
+        self.calls: Counter[tuple[str, str]] = Counter()
+
+    def call(self, method: str, path: str, endpoint: str, kind: str, **options: Any) -> httpx.Response:
+        headers = {"Connection": "close"}
+        answer = self._system.http.request(method, path, headers=headers, **options)
+        self.requests[endpoint, kind, str(answer.status_code)] += 1
+        return answer
+
+    def run(self, message: str) -> None:
+        task_id = self.call("POST", "/task", "/task", "submit", json={"message": message}).json()["task_id"]
+        view: dict[str, Any] = {"status": "pending"}
+        while view["status"] not in {"success", "failed"}:
+            view = self.call("GET", f"/task/{task_id}?wait=20", "/task/{task_id}", "wait").json()
+        for step in view["steps"]:
+            self.calls[step["kind"], step["name"]] += 1
+
+
+def test_counts_are_exactly_the_client_s_also_after_kills(make_system):
+    system = make_system(GATEWAY_PROCESSES="2", WORKER_PROCESSES="2").start()
+    pages = system.status()["metrics"]
+    client = Counted(system)
+
+    def some() -> None:
+        for number in range(6):
+            client.run(f"Compute {number} * 7")
+        client.call("GET", "/task/none", "/task/{task_id}", "poll")
+        client.call("POST", "/task", "/task", "submit", json={})
+        client.call("GET", "/nowhere", "unmatched", "other")
+
+    def agrees() -> bool:
+        """An answer is counted a moment after its last byte, and an attempt after its outcome can be read."""
+        gateways, workers = samples(pages["gateway"]), samples(pages["workers"])
+        requests = {name[1:]: count for name, count in gateways.items() if name[0] == "agent_requests_total"}
+        mine = {name: count for name, count in requests.items() if name[1] in {"submit", "wait", "poll", "other"}}
+        tasks = sum(count for name, count in client.requests.items() if name[1:] == ("submit", "200"))
+        return (
+            mine == dict(client.requests)
+            and gateways["agent_tasks_enqueued_total",] == tasks
+            and workers["agent_task_run_seconds_count", "default", "Simulator", "success"] == tasks
+            and workers["agent_model_calls_total", "", "Simulator"] == client.calls["model", "Simulator"]
+            and workers["agent_tool_calls_total", "ok", "calculator"] == client.calls["tool", "calculator"]
+        )
+
+    some()
+    until(agrees, "the counts agree")
+    assert client.calls["tool", "calculator"] == 6
+    assert samples(pages["workers"])["agent_worker_slots", "free"] == 100
+    counts = {role: Path(system.status()["var_dir"]) / "metrics" / role for role in ("gateway", "worker")}
+
+    for role in ("worker", "gateway"):
+        old = system.pid(f"{role}-1")
+        other = system.pid(f"{role}-2")
+        os.kill(old, signal.SIGKILL)
+        page = pages["workers" if role == "worker" else "gateway"]
+        until(partial(forgotten, page, counts[role], old), f"the {role} is forgotten")
+        assert psutil.pid_exists(other)
+        some()
+        until(agrees, f"the counts agree after the death of a {role}")
+    until(lambda: system.status()["ready"], "both are back")
+    until(
+        lambda: samples(pages["workers"])["agent_worker_slots", "free"] == 100, "its successor's slots, and not its own"
+    )
+    assert system.manage("restart").returncode == 0
+    some()
+    until(agrees, "the counts agree after a restart, which keeps them")
+
+
+def forgotten(page: str, counts: Path, pid: int) -> bool:
+    """After a read of the page by whoever is left, or the dead one's successor. A read that the dead one had begun to
+    answer fails.
+    """
+    try:
+        samples(page)
+    except httpx.TransportError:
+        return False
+    return not any(str(pid) in file.name for file in counts.iterdir())
+
+
+def test_two_copies_beside_each_other_count_apart(make_system):
+    """Each has its pages where `status` and the files for Prometheus say, until it stops."""
+    port = free_port()
+    first = make_system(WORKER_METRICS_HOST="127.0.0.1", WORKER_METRICS_PORT=str(port)).start()
+    refused = make_system(WORKER_METRICS_PORT=str(port))
+    said = refused.manage("start")
+    assert (said.returncode, f"port {port} of 127.0.0.1 is taken" in said.stderr) == (1, True)
+    assert "WORKER_METRICS_PORT" in said.stderr
+    second = make_system().start()
+    urls = [system.status()["metrics"] for system in (first, second)]
+    assert urls[0]["workers"] == f"http://127.0.0.1:{port}/metrics"
+    assert urls[1]["workers"] != urls[0]["workers"]
+    for system, url in zip((first, second), urls, strict=True):
+        folder = system.folder / "var" / "prometheus"
+        for name, page in (("gateway", url["gateway"]), ("workers", url["workers"])):
+            (group,) = json.loads((folder / f"{name}.json").read_text())
+            assert group["targets"] == [httpx.URL(page).netloc.decode()]
+        assert url["workers"] in system.manage("status").stdout
+    assert first.ask("Compute 1 + 1")["status"] == "success"
+    run = ("agent_task_run_seconds_count", "default", "Simulator", "success")
+    until(lambda: samples(urls[0]["workers"]).get(run) == 1, "the first copy counts its task")
+    assert run not in samples(urls[1]["workers"])
+    assert first.manage("stop").returncode == 0
+    assert not list((first.folder / "var" / "prometheus").iterdir())
+    assert not (first.folder / "var" / "metrics").exists()
