@@ -229,7 +229,11 @@ def test_it_prints_lines_and_counts_unless_json_is_asked_for(
     assert re.fullmatch(r"2 failures(, \d+ warnings?)?, \d+ ok\. docs/doctor\.md explains each line\.", lines[-1])
 
 
-def test_wrong_usage_is_exit_2(doctor: Doctor) -> None:
+def test_wrong_usage_is_exit_2(doctor: Doctor, capsys: pytest.CaptureFixture[str]) -> None:
+    from operations import commandline  # noqa: PLC0415  as above
+
+    assert commandline.run("doctor", ["--key", "ak_of_nobody"]) == 2
+    assert "--url" in capsys.readouterr().err
     for arguments in (["--url"], ["--wait", "0"], ["extra"]):
         with pytest.raises(SystemExit) as caught:
             doctor(*arguments)
