@@ -89,14 +89,17 @@ local function avoided(id, model, via)
   return table.concat(found, '\31')
 end
 
-local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema', 'stream', 'queued_ms' }
+local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema', 'stream', 'ready_at' }
 
 local function answer_of(id, r, via)
   local body = call('HMGET', task_key(id), unpack(BODY))
   local left = r.deadline_at > 0 and r.deadline_at - now or -1
+  -- not since it was queued: what waited for its session has not waited for a worker
+  local ready = r.started_at - (tonumber(body[7] or '') or r.queued_at)
   return { id, whole(r.fence), whole(r.attempt), whole(r.crashes), whole(r.retries), r.caller, r.model, r.agent, r.kind,
     body[1] or '', r.user_id, body[2] or '', body[3] or '{}', whole(left), sessions.history(r),
-    body[4] or '', body[5] or '', whole(call('EXISTS', steps_key(id))), avoided(id, r.model, via), body[6] or '', body[7] or '0' }
+    body[4] or '', body[5] or '', whole(call('EXISTS', steps_key(id))), avoided(id, r.model, via), body[6] or '',
+    whole(math.max(0, ready)) }
 end
 
 local function next_due()
