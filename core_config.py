@@ -7,7 +7,8 @@ import re
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dotenv import dotenv_values
@@ -160,6 +161,27 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("LANGFUSE_HOST", "LANGFUSE_BASE_URL"),
         description="Langfuse server. LANGFUSE_BASE_URL is another name for it.",
     )
+    langfuse_sample_rate: float = Field(
+        1.0, ge=0, le=1, description="Share of the tasks that are traced, 0 to 1, wherever their traces go."
+    )
+    trace_content: Literal["on", "off"] = Field(
+        "on", description="off: traces hold no inputs, outputs, arguments, metadata and error texts; all else stays."
+    )
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^/\s]+\S*$",
+        description="Any OTLP backend (HTTP) that traces go to, beside Langfuse or alone, such as "
+        "http://127.0.0.1:4318; /v1/traces is added.",
+    )
+    otel_exporter_otlp_headers: SecretStr | None = Field(
+        None, description="Headers for that backend: `name=value,name=value`, values percent-encoded."
+    )
+    trace_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/\s]+\S*\{trace_id\}",
+        description="Where people see a trace, as a task's trace_url says it, such as "
+        "https://grafana.example.com/trace/{trace_id}. Unset: Langfuse's page, if its keys are set.",
+    )
 
     grafana_url: str | None = Field(None, description="Grafana that monitoring/import_dashboard.py writes to.")
     grafana_token: SecretStr | None = Field(None, description="Token of a Grafana service account.")
@@ -204,6 +226,23 @@ class Settings(BaseSettings):
                     "IPv6 in brackets, separated by commas"
                 )
         return text
+
+    @field_validator("otel_exporter_otlp_headers")
+    @classmethod
+    def _named_headers(cls, given: SecretStr | None) -> SecretStr | None:
+        for number, entry in enumerate((given.get_secret_value() if given else "").split(","), 1):
+            if entry.strip() and not re.fullmatch(r"\s*[\w-]+\s*=.*", entry):
+                raise ValueError(
+                    f"entry {number} is no name=value; write name=value,name=value, values percent-encoded"
+                )
+        return given
+
+    @cached_property
+    def otlp_headers(self) -> dict[str, str]:
+        """OTEL_EXPORTER_OTLP_HEADERS by name, in lower case."""
+        given = self.otel_exporter_otlp_headers
+        entries = (entry.partition("=") for entry in (given.get_secret_value() if given else "").split(","))
+        return {name.strip().lower(): unquote(value.strip()) for name, _, value in entries if name.strip()}
 
     @cached_property
     def trusted_fetch_hosts(self) -> frozenset[tuple[str, int | None]]:

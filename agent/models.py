@@ -104,6 +104,7 @@ class RegistryModel(ChatLiteLLM):
                     )
             answer = _answer(result)
             usage, cost = _usage(answer), self._cost(answer)
+            answer.response_metadata["longhaul"] = {"registry_key": self._key, "cost_usd": cost}  # for traces
             run.meter.answered(
                 model=self._key, simulated=self._config.simulated, usage=usage, cost_usd=cost, text=answer.text
             )

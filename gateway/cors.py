@@ -14,6 +14,8 @@ DEFAULT_PORTS = {"http": "80", "https": "443"}
 _ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[1-9]\d{0,4}))?")
 """As browsers write it in `Origin`: lower case, no path. They write other scripts as `xn--…`."""
 
+HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Traceparent", "X-Request-ID")
+
 
 def options_of(settings: Settings) -> dict[str, Any]:
     """The middleware's options; none when there is no CORS_ORIGINS. Raises ConfigurationError."""
@@ -23,7 +25,7 @@ def options_of(settings: Settings) -> dict[str, Any]:
     return {
         "allow_origins": frozenset(origins),
         "allow_methods": ("GET", "POST", "DELETE"),
-        "allow_headers": ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "X-Request-ID"),
+        "allow_headers": HEADERS,
         "expose_headers": ("Retry-After", "WWW-Authenticate", "X-Request-ID"),
         "allow_private_network": True,  # who is named may call wherever we are
     }

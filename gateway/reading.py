@@ -1,11 +1,13 @@
 """A task as its caller reads it: steps, what it has said so far, and when it may be done."""
 
 import math
+from collections.abc import Sequence
 from datetime import timedelta
 
+from monitoring.traces.ids import trace_url_of
 from taskstore.estimate import Look, ms_left
 from taskstore.records import TaskRecord
-from taskstore.steps import steps_of
+from taskstore.steps import Step, steps_of
 
 from .running import Gateway
 from .task_view import TaskView
@@ -23,7 +25,7 @@ async def view_of(gateway: Gateway, task: TaskRecord, caller: str) -> tuple[Task
     a final task. Raises as `TaskStore.look` does.
     """
     if task.is_final and not task.steps:  # there is nothing more to read
-        return TaskView.of(task, simulated=gateway.models.simulated(task)), None
+        return _view(gateway, task), None
     return await look(gateway, task.task_id, caller)
 
 
@@ -31,8 +33,17 @@ async def look(gateway: Gateway, task_id: str, caller: str) -> tuple[TaskView, i
     """The same of a task that was not read before, in one round trip."""
     seen = await gateway.store.look(task_id, caller)
     task, left_ms = seen.record, ms_left(seen.record, seen.outlook, gateway.models.registry)
-    view = TaskView.of(task, steps_of(task, seen.events), eta_ms=left_ms, simulated=gateway.models.simulated(task))
-    return view, poll_after_s(seen, left_ms)
+    return _view(gateway, task, steps_of(task, seen.events), left_ms), poll_after_s(seen, left_ms)
+
+
+def _view(gateway: Gateway, task: TaskRecord, steps: Sequence[Step] = (), left_ms: float | None = None) -> TaskView:
+    return TaskView.of(
+        task,
+        steps,
+        eta_ms=left_ms,
+        simulated=gateway.models.simulated(task),
+        trace_url=trace_url_of(gateway.settings, task.task_id, task.traceparent),
+    )
 
 
 def poll_after_s(seen: Look, left_ms: float | None) -> int | None:

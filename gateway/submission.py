@@ -14,6 +14,7 @@ from starlette.requests import Request
 from agents_config import DEFAULT_AGENT
 from core_config import Settings
 from monitoring import log_context, metrics
+from monitoring.traces.ids import callers_trace_of, parent_of
 from taskstore.errors import AgentUnavailable, NeverDue
 from taskstore.records import Kind, NewTask, Submitted
 
@@ -54,10 +55,23 @@ IdempotencyKey = Annotated[
     ),
 ]
 
+Traceparent = Annotated[
+    str | None,
+    Header(
+        description="W3C trace context: the task's trace is then a part of yours. What is not valid is passed over.",
+    ),
+]
+
 log = logging.getLogger(__name__)
 
 
-async def submit(request: Request, body: ChatBody | TaskBody, kind: Kind, idempotency_key: str | None) -> Submitted:
+async def submit(
+    request: Request,
+    body: ChatBody | TaskBody,
+    kind: Kind,
+    idempotency_key: str | None,
+    traceparent: str | None = None,
+) -> Submitted:
     """Raises Problem and what `TaskStore.submit` raises."""
     gateway, caller = gateway_of(request), caller_of(request)
     typed = await _typed(body, gateway.settings) if isinstance(body, TaskBody) else {}
@@ -84,6 +98,7 @@ async def submit(request: Request, body: ChatBody | TaskBody, kind: Kind, idempo
         share=body.user_id if caller is LOCAL else None,
         idempotency_key=idempotency_key,
         body_sha256=_fingerprint(body, kind),
+        traceparent=traceparent if parent_of(traceparent) else None,
         **typed,
         **(_timing(body) if isinstance(body, TaskBody) else {}),
     )
@@ -95,7 +110,7 @@ async def submit(request: Request, body: ChatBody | TaskBody, kind: Kind, idempo
         text = "counts from now, and run_at comes later: the task could never run"
         raise invalid([{"loc": ["body", "deadline_s"], "msg": text, "type": "deadline_before_run"}]) from error
     noted_of(request.scope).model = model
-    log_context.bind(task=submitted.task_id)
+    log_context.bind(task=submitted.task_id, trace=callers_trace_of(task.traceparent) if submitted.created else None)
     if submitted.created:
         metrics.TASKS_ENQUEUED.inc()
         log.info("task_submitted", extra={"agent": agent, "model": model, "lane": kind.name.lower()})

@@ -87,12 +87,19 @@ class TaskView(BaseModel):
     output_schema: dict[str, Any] | None
     partial: str | None = Field(description="What it has said so far, or had said when it ended without success.")
     simulated: bool = Field(description="The answer is made up by the simulator.")
+    trace_url: str | None = Field(description="Where its trace can be seen, by who may log in there; null without one.")
     steps: list[StepView] = Field(description="Model and tool calls of all attempts so far.")
     steps_dropped: int = Field(description="Beginnings and ends of calls that are not kept, for being too many.")
 
     @classmethod
     def of(
-        cls, task: TaskRecord, steps: Sequence[Step] = (), *, eta_ms: float | None = None, simulated: bool
+        cls,
+        task: TaskRecord,
+        steps: Sequence[Step] = (),
+        *,
+        eta_ms: float | None = None,
+        simulated: bool,
+        trace_url: str | None = None,
     ) -> "TaskView":
         retrying = task.status is Status.RETRYING
         return cls(
@@ -127,6 +134,7 @@ class TaskView(BaseModel):
             output_schema=task.output_schema,
             partial=task.partial,
             simulated=simulated,
+            trace_url=trace_url,
             steps=[StepView.of(step) for step in steps],
             steps_dropped=task.steps_dropped,
         )

@@ -94,6 +94,7 @@ def secrets_of(settings: Settings) -> set[str]:
     password = urlsplit(settings.redis_address).password
     if password:
         secrets |= {password, unquote(password)}
+    secrets |= set(settings.otlp_headers.values())
     for entry in (settings.api_keys or "").split(","):
         secrets |= {part.strip() for part in entry.split(":")[1:2]}
     return secrets

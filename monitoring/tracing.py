@@ -1,83 +1,75 @@
-"""Langfuse traces: one a task, whose later attempts continue it. Without keys nothing of Langfuse is even loaded."""
+"""Traces of tasks, to Langfuse, to any OTLP backend, or to both. Off, nothing of either library is even loaded.
 
-import asyncio
+docs/traces.md has what a trace looks like and what becomes of it when a backend is away.
+"""
+
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from core_config import Settings
+from taskstore.claims import Claim
+
+from . import log_context
+from .traces.ids import has_langfuse, is_sampled, trace_id_of
+from .traces.trace import NOT_TRACED, Trace
 
 if TYPE_CHECKING:
-    from langchain_core.callbacks import BaseCallbackHandler
-    from langfuse import Langfuse
-    from langfuse.types import MaskOtelSpansParams, MaskOtelSpansResult
+    from .traces import provider
 
 SHUTDOWN_S = 6.0
-"""How long the last spans may take on their way out; Langfuse gives up on a dead server after 3 to 5 s."""
+"""How long the last spans may take on their way out."""
 
 log = logging.getLogger(__name__)
 
 
 class Tracing:
-    """One for a process. Sampling, content switches and other backends are not here yet."""
+    """One for a process."""
 
-    def __init__(self, settings: Settings, redact: Callable[[str], str]) -> None:
-        """`redact` takes secrets out of every text before it leaves, as it does for the log."""
-        self._client: Langfuse | None = None
-        self._redact = redact
-        if settings.langfuse_public_key and settings.langfuse_secret_key:
-            import langfuse  # noqa: PLC0415  memory and time that only a traced worker should pay
+    def __init__(self, settings: Settings, redact: Callable[[str], str], worker: str = "") -> None:
+        """`redact` takes secrets out of every text before it leaves, as it does for the log; `worker` is who runs what
+        is traced.
+        """
+        self._spans: provider.Spans | None = None
+        self._rate = settings.langfuse_sample_rate
+        self._worker = worker
+        if not has_langfuse(settings) and settings.otel_exporter_otlp_endpoint is None:
+            _say_off(settings)
+            return
+        from .traces.provider import Spans  # noqa: PLC0415  memory and time that only a traced worker should pay
 
-            self._client = langfuse.Langfuse(
-                public_key=settings.langfuse_public_key,
-                secret_key=settings.langfuse_secret_key.get_secret_value(),
-                base_url=settings.langfuse_host,
-                # not `mask`, which sees inputs and outputs only
-                mask_otel_spans=_masking(redact),
-            )
-            log.info("tracing_on", extra={"server": settings.langfuse_host})
-
-    def callbacks(self, task_id: str) -> "Sequence[BaseCallbackHandler]":
-        """For one run: a handler keeps the state of the run that it watches, so none is used twice."""
-        if self._client is None:
-            return ()
-        from monitoring.traced_run import TracedRun  # noqa: PLC0415  as above
-
-        return (TracedRun(self._client.create_trace_id(seed=task_id), self._redact),)
-
-    def metadata(self, *, session_id: str | None, user_id: str | None, tags: Sequence[str]) -> Mapping[str, Any]:
-        """What names the trace in Langfuse, in the form that its handler reads from a run's metadata."""
-        if self._client is None:
-            return {}
-        names = {"langfuse_session_id": session_id, "langfuse_user_id": user_id, "langfuse_tags": list(tags)}
-        return {name: value for name, value in names.items() if value}
-
-    async def close(self) -> None:
-        """Sends what is left. Bounded, and in a thread: Langfuse's own shutdown blocks."""
-        if self._client is not None:
-            client, self._client = self._client, None
-            try:
-                await asyncio.wait_for(asyncio.to_thread(client.shutdown), SHUTDOWN_S)
-            except TimeoutError:
-                log.warning("tracing_unsent", extra={"seconds": SHUTDOWN_S, "effect": "the last spans are lost"})
-
-
-def _masking(redact: Callable[[str], str]) -> "Callable[..., MaskOtelSpansResult]":
-    from langfuse.types import MaskOtelSpansResult, OtelSpanPatch  # noqa: PLC0415  as above
-
-    def redacted(value: Any) -> Any:
-        if isinstance(value, str):
-            return redact(value)
-        return [redacted(part) for part in value] if isinstance(value, Sequence) else value
-
-    def mask(*, params: "MaskOtelSpansParams") -> MaskOtelSpansResult:
-        return MaskOtelSpansResult(
-            span_patches={
-                identifier: OtelSpanPatch(
-                    set_attributes={name: redacted(value) for name, value in span.attributes.items()}
-                )
-                for identifier, span in params.spans.items()
-            }
+        self._spans = Spans(settings, redact, worker)
+        backends = ",".join(exporter.backend for exporter in self._spans.exporters)
+        log.info(
+            "tracing_on",
+            extra={"backends": backends, "contents": settings.trace_content, "share": settings.langfuse_sample_rate},
         )
 
-    return mask
+    def begin(self, claim: Claim) -> Trace:
+        """The trace of an attempt that begins now. Raises nothing: tracing is never a task's trouble."""
+        spans, trace_id = self._spans, trace_id_of(claim.task_id, claim.traceparent)
+        if spans is None or not is_sampled(trace_id, self._rate):
+            return NOT_TRACED
+        log_context.bind(trace=trace_id)
+        try:
+            from .traces.attempt import AttemptTrace  # noqa: PLC0415  as above
+
+            return AttemptTrace(spans, claim, self._worker)
+        except Exception:
+            log.exception("trace_not_begun", extra={"task": claim.task_id, "attempt": claim.attempt})
+            return NOT_TRACED
+
+    async def close(self) -> None:
+        """Sends what is left, for SHUTDOWN_S at most."""
+        if self._spans is not None:
+            spans, self._spans = self._spans, None
+            if unsent := await spans.close(SHUTDOWN_S):
+                log.warning("tracing_unsent", extra={"spans": unsent, "effect": "the last spans are lost"})
+
+
+def _say_off(settings: Settings) -> None:
+    about = {"remedy": "set LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY, or OTEL_EXPORTER_OTLP_ENDPOINT"}
+    level = logging.INFO
+    if settings.langfuse_public_key or settings.langfuse_secret_key:
+        about, level = {"cause": "one of Langfuse's two keys is missing", **about}, logging.WARNING
+    log.log(level, "tracing_off", extra=about)

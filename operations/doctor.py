@@ -23,6 +23,7 @@ from longhaul_client.address import KEY_VARIABLE
 from operations.argument_types import seconds
 from operations.client import gateway, key_of
 from operations.doctor_checks.finding import Finding, Level
+from operations.errors import CommandError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.key and not arguments.url:
+        raise CommandError("--key is for another system: give its --url too.", 2)
     keep_loopback_off_proxies()
     told: list[Finding] = []
 
@@ -63,13 +66,13 @@ def _here(tell: Callable[[Finding], None]) -> None:
     from operations.doctor_checks import examination, situation  # noqa: PLC0415  not for --url, nor for --help
 
     looked, of_settings = situation.look()
-    findings = [examination.shown(of_settings, looked.redact), *examination.examine(looked)]
-    for finding in examination.in_order(findings):
+    findings = examination.examine(looked, examination.GROUPS, examination.WITHIN_SECONDS)
+    for finding in examination.in_order([examination.shown(of_settings, looked.redact), *findings]):
         tell(finding)
 
 
 def _there(url: str, given: str | None, wait_s: float, tell: Callable[[Finding], None]) -> None:
-    from monitoring.logs import Redactor  # noqa: PLC0415  as above
+    from monitoring.redaction import Redactor  # noqa: PLC0415  as above
     from operations.doctor_checks import examination, remote  # noqa: PLC0415  as above
 
     key = None if given is None else key_of(given)

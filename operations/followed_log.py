@@ -47,6 +47,12 @@ class FollowedLog:
                 self._file = self._open()
                 yield from self._read()
 
+    def close(self) -> None:
+        """Closing twice is harmless."""
+        if self._file:
+            self._file.close()
+            self._file = None
+
     def _open(self) -> BinaryIO | None:
         with contextlib.suppress(FileNotFoundError):
             return self._path.open("rb")

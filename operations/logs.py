@@ -57,17 +57,22 @@ def run(arguments: argparse.Namespace) -> int:
         )
     # opened first: no line falls between what is there and what comes
     followed = {path: FollowedLog(path) for path in _logs(folder, arguments.names)}
-    if about is not None:
-        return _show_about(about, arguments, folder, followed)
-    for name, line in _last_lines(_logs(folder, arguments.names), arguments.lines or _LINES):
-        _show(name, line)
-    if arguments.follow:
-        with contextlib.suppress(KeyboardInterrupt):
-            _follow(folder, arguments.names, followed, lambda _: True, lambda: False)
+    try:
+        if about is not None:
+            _show_about(about, arguments, folder, followed)
+            return 0
+        for name, line in _last_lines(_logs(folder, arguments.names), arguments.lines or _LINES):
+            _show(name, line)
+        if arguments.follow:
+            with contextlib.suppress(KeyboardInterrupt):
+                _follow(folder, arguments.names, followed, lambda _: True, lambda: False)
+    finally:
+        for log in followed.values():
+            log.close()
     return 0
 
 
-def _show_about(about: About, arguments: argparse.Namespace, folder: Path, followed: dict[Path, FollowedLog]) -> int:
+def _show_about(about: About, arguments: argparse.Namespace, folder: Path, followed: dict[Path, FollowedLog]) -> None:
     lines = _merged(found(followed, about))
     if not lines and not arguments.follow:
         raise CommandError(
@@ -82,7 +87,6 @@ def _show_about(about: About, arguments: argparse.Namespace, folder: Path, follo
             _follow(folder, arguments.names, followed, about, _Over(about, ends))
         for task in sorted(about.tasks & ends.told.keys()):
             print(f"manage.py logs: task {task} is {ends.told[task]}.", file=sys.stderr)
-    return 0
 
 
 class _Over:

@@ -8,7 +8,7 @@ from core_config import ModelConfig, Settings, api_key_of
 def redactor(settings: Settings, models: Mapping[str, ModelConfig]) -> Callable[[str], str]:
     """`models` are those whose keys may turn up."""
     # here, for what it loads is no part of every command's start-up
-    from monitoring.logs import REDACTED, Redactor, secrets_of  # noqa: PLC0415
+    from monitoring.redaction import REDACTED, Redactor, secrets_of  # noqa: PLC0415
 
     keys = [key for key in map(api_key_of, models.values()) if key]
     known = Redactor([*keys, *secrets_of(settings)])

@@ -42,6 +42,24 @@ class Claim:
     """Models of its chain that cool down: not to be called in this run."""
     queued_ms: int = 0
     """How long it has been ready to run, and did not."""
+    age_ms: int = 0
+    """From its submit, or its last replay, to this claim."""
+    replays: int = 0
+    traceparent: str | None = None
+    """As in NewTask."""
+    lost: "LostAttempt | None" = None
+    """The attempt before this one, if its worker died with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostAttempt:
+    """What is known of an attempt that nobody could settle. Times are milliseconds before the claim that tells it."""
+
+    fence: int
+    attempt: int
+    began_ms: int
+    ended_ms: int
+    worker: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,8 @@ class NewTask:
     """Its models' words go into its stream as they come, which costs the worker more."""
     idempotency_key: str | None = None
     body_sha256: str = ""
+    traceparent: str | None = None
+    """The caller's W3C trace context, if it sent a valid one: the task's trace is then a part of the caller's."""
 
     @property
     def session(self) -> str:
@@ -158,6 +160,8 @@ class TaskRecord:
     """When a dead letter is forgotten; None of every other task."""
     queue_position: int | None
     """How many tasks of its lane come first; None unless it is ready."""
+    traceparent: str | None = None
+    """As in NewTask."""
 
     @property
     def asked(self) -> str:
@@ -218,6 +222,7 @@ class TaskRecord:
             steps_dropped=int(fields.get("steps_dropped", "0")),
             dead_until=_time(fields.get("dead_until")),
             queue_position=position,
+            traceparent=fields.get("traceparent"),
         )
 
 

@@ -106,6 +106,8 @@ class TaskStore:
             fields["user_id"] = task.user_id
         if task.session_id is not None:
             fields["session_id"] = task.session_id
+        if task.traceparent is not None:
+            fields["traceparent"] = task.traceparent
         flat = [str(part) for pair in fields.items() for part in pair]
         idempotency = "" if task.idempotency_key is None else self.keys.idempotency(task.caller, task.idempotency_key)
         word, *rest = await self._scripts.run(

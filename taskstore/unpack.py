@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import orjson
 
-from .claims import Claim, Turn
+from .claims import Claim, LostAttempt, Turn
 from .records import Kind, Paused, TaskRecord, UsageRow
 
 SEPARATOR = "\x1f"
@@ -22,7 +22,8 @@ def record_of(task_id: str, position: str, flat: Sequence[str]) -> TaskRecord:
 
 def claim_of(fields: Sequence[Any]) -> Claim:
     (task_id, fence, attempt, crashes, retries, caller, model, agent, kind, message, user_id, session_id, metadata,
-     left, history, input_text, schema_text, kept, avoid, stream, queued_ms) = fields  # fmt: skip
+     left, history, input_text, schema_text, kept, avoid, stream, queued_ms, age, replays,
+     traceparent, lost) = fields  # fmt: skip
     return Claim(
         task_id=task_id,
         fence=int(fence),
@@ -45,7 +46,18 @@ def claim_of(fields: Sequence[Any]) -> Claim:
         stream=stream == "1",
         avoid=avoid.split(SEPARATOR) if avoid else (),
         queued_ms=int(queued_ms),
+        age_ms=int(age),
+        replays=int(replays),
+        traceparent=traceparent or None,
+        lost=_lost(lost),
     )
+
+
+def _lost(text: str) -> LostAttempt | None:
+    if not text:
+        return None
+    fence, attempt, began, ended, worker = text.split(" ", 4)
+    return LostAttempt(int(fence), int(attempt), int(began), int(ended), worker)
 
 
 def _turn(turn: Mapping[str, str]) -> Turn:

@@ -68,7 +68,7 @@ def main() -> int:
     asyncio.set_event_loop(loop)
     host, pid = socket.gethostname(), os.getpid()
     worker_id = options.id or f"{host}-{pid}-{secrets.token_hex(4)}"
-    runner, tracing = AgentRunner(settings), Tracing(settings, redact)
+    runner, tracing = AgentRunner(settings), Tracing(settings, redact, worker_id)
 
     async def close(ctx: dict[Any, Any]) -> None:  # noqa: ARG001  arq's signature
         await runner.close()

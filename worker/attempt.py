@@ -3,6 +3,7 @@
 import asyncio
 from enum import StrEnum
 
+from monitoring.traces.trace import NOT_TRACED, Trace
 from taskstore.claims import Claim
 
 from .steps import StepLog
@@ -29,6 +30,7 @@ class Attempt:
     def __init__(self, claim: Claim, timeout_s: float, steps: StepLog) -> None:
         self.claim = claim
         self.steps = steps
+        self.trace: Trace = NOT_TRACED
         self.name = attempt_name(claim.task_id, claim.fence)
         left_s = float("inf") if claim.left_ms is None else claim.left_ms / 1000
         self.timeout_s = min(timeout_s, left_s)

@@ -257,6 +257,7 @@ class Engine(Worker):
         ctx = {**self.ctx, "job_id": claim.task_id, "job_try": claim.attempt}
         attempt_log.begins(claim)
         await self._call(self.on_job_start, ctx)
+        settlement, word = None, None
         try:
             settlement = await self._executor.run(attempt)
             word = None if settlement is None else await self._writer.settle(settlement, attempt.steps)
@@ -264,6 +265,8 @@ class Engine(Worker):
             # its lease runs out, and the task is rescued
             log.exception("attempt_broke", extra={"task": claim.task_id, "attempt": claim.attempt})
             return
+        finally:
+            attempt.trace.end(settlement, None if word is None else word.status)
         self._count(claim, settlement, word, time.monotonic() - began)
         await self._call(self.on_job_end, ctx)
         await self._call(self.after_job_end, ctx)

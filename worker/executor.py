@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from langchain_core.callbacks import BaseCallbackHandler
 
@@ -50,6 +50,7 @@ class Executor:
     async def run(self, attempt: Attempt) -> Settlement | None:
         """What becomes of the task; None when the lease was lost. Raises nothing but its own cancellation."""
         meter = attempt.steps.progress.meter
+        attempt.trace = self._tracing.begin(attempt.claim)
         ending = await self._ending(attempt, meter)
         if isinstance(ending, Raised) and not is_expected(ending.error):
             about = {"task": attempt.claim.task_id, "attempt": attempt.claim.attempt}
@@ -85,14 +86,14 @@ class Executor:
         """Every exception as a value: a SystemExit that leaves an asyncio task would end the whole event loop."""
         claim = attempt.claim
         try:
-            names = self._tracing.metadata(
-                session_id=claim.session_id, user_id=claim.user_id, tags=[claim.agent, claim.model]
-            )
             durable = DurableRun(attempt.steps.progress)
             on_token = attempt.steps.token if claim.stream else None
-            work = replace(work_of(claim, names), seconds_left=attempt.timeout_s, durable=durable, on_token=on_token)
-            callbacks = self._tracing.callbacks(claim.task_id)
-            return await self._runner.run(work, meter, callbacks=callbacks, on_step=attempt.steps.note)
+            work = replace(work_of(claim), seconds_left=attempt.timeout_s, durable=durable, on_token=on_token)
+            trace = attempt.trace
+            with trace.within():
+                return await self._runner.run(
+                    work, meter, callbacks=trace.callbacks(), on_step=trace.steps(attempt.steps.note)
+                )
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001
@@ -111,12 +112,11 @@ def is_expected(error: BaseException) -> bool:
     return isinstance(error, AgentError) and error.code not in {ErrorCode.INTERNAL, ErrorCode.AGENT_FAILED}
 
 
-def work_of(claim: Claim, names: Mapping[str, Any]) -> AgentWork:
-    """`names` name the trace. What a client calls so in its own metadata does not: it could name another's session."""
+def work_of(claim: Claim) -> AgentWork:
+    """Without what Langfuse reads from a run's metadata: a client could name another's session there."""
     history: list[Turn] = []
     for turn in claim.history:
         history += [Turn(role="user", text=turn.message), Turn(role="assistant", text=turn.answer)]
-    own = {key: value for key, value in claim.metadata.items() if not key.startswith("langfuse_")}
     return AgentWork(
         task_id=claim.task_id,
         message=claim.message,
@@ -125,7 +125,7 @@ def work_of(claim: Claim, names: Mapping[str, Any]) -> AgentWork:
         user_id=claim.user_id,
         session_id=claim.session_id,
         history=tuple(history),
-        metadata={**own, **names},
+        metadata={key: value for key, value in claim.metadata.items() if not key.startswith("langfuse_")},
         avoid=tuple(claim.avoid),
         input=claim.input,
         output_schema=claim.output_schema,

@@ -9,19 +9,21 @@ from gateway.openapi import problems
 from gateway.problems import TASK_STATUSES, Problem, TaskFailed
 from gateway.running import Gateway, caller_of, gateway_of
 from gateway.schemas import ChatAnswer, ChatBody
-from gateway.submission import BODY_PROBLEMS, IdempotencyKey, submit
+from gateway.submission import BODY_PROBLEMS, IdempotencyKey, Traceparent, submit
 from gateway.waiting import ClientGoneError, NobodyThere, wait_for
 from taskstore.errors import StoreUnavailable
 from taskstore.records import Kind, TaskRecord
 from taskstore.states import Status
 
 
-async def chat(request: Request, body: ChatBody, idempotency_key: IdempotencyKey = None) -> Response:
+async def chat(
+    request: Request, body: ChatBody, idempotency_key: IdempotencyKey = None, traceparent: Traceparent = None
+) -> Response:
     """Runs the message before queued tasks and answers with the agent's words. A call that takes longer than
     CHAT_TIMEOUT_SECONDS is a 504 with the `task_id`; the task goes on, as it does when you go away.
     """
     gateway, caller = gateway_of(request), caller_of(request)
-    submitted = await submit(request, body, Kind.INTERACTIVE, idempotency_key)
+    submitted = await submit(request, body, Kind.INTERACTIVE, idempotency_key, traceparent)
     seconds = gateway.settings.chat_timeout_seconds
     try:
         task = await wait_for(gateway, submitted.task_id, caller.may_touch, seconds, request)

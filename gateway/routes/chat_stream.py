@@ -12,7 +12,7 @@ from gateway.event_stream import MEDIA_TYPE, EventStream
 from gateway.openapi import problems
 from gateway.running import Gateway, caller_of, gateway_of
 from gateway.schemas import ChatStreamBody
-from gateway.submission import BODY_PROBLEMS, IdempotencyKey, submit
+from gateway.submission import BODY_PROBLEMS, IdempotencyKey, Traceparent, submit
 from taskstore.errors import StoreUnavailable, TaskNotFound, WrongStatus
 from taskstore.records import Kind
 
@@ -28,12 +28,14 @@ DESCRIPTION = (
 log = logging.getLogger(__name__)
 
 
-async def chat_stream(request: Request, body: ChatStreamBody, idempotency_key: IdempotencyKey = None) -> Response:
+async def chat_stream(
+    request: Request, body: ChatStreamBody, idempotency_key: IdempotencyKey = None, traceparent: Traceparent = None
+) -> Response:
     """Runs the message before queued tasks and streams what happens: steps, what the models say, the result, however
     long it takes. When you go away the task goes on, unless `on_disconnect` is `cancel`.
     """
     gateway, caller = gateway_of(request), caller_of(request)
-    submitted = await submit(request, body, Kind.INTERACTIVE, idempotency_key)
+    submitted = await submit(request, body, Kind.INTERACTIVE, idempotency_key, traceparent)
 
     async def cancel() -> None:
         await _cancel(gateway, submitted.task_id, caller.may_touch)

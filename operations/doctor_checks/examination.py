@@ -23,7 +23,7 @@ from operations.doctor_checks import (
 from operations.doctor_checks.finding import Check, Finding, failure
 from operations.doctor_checks.situation import Situation
 
-WITHIN_SECONDS = 15.0
+WITHIN_SECONDS = 30.0
 """Each connection of a check gives up after a few seconds; this is for what those cannot bound."""
 LONGEST = 400
 """Characters of a finding or a remedy."""
@@ -49,7 +49,7 @@ GROUPS = (
 )
 
 
-def examine(situation: Situation, groups: Iterable[Group] = GROUPS, within_s: float = WITHIN_SECONDS) -> list[Finding]:
+def examine(situation: Situation, groups: Iterable[Group], within_s: float) -> list[Finding]:
     """Without secrets, and each text one line."""
     runs = [_Run(group, situation) for group in groups]
     for run in runs:

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator
-from importlib import metadata
+from pathlib import Path
 
 from packaging.markers import Marker
 from packaging.utils import canonicalize_name
@@ -30,22 +30,24 @@ def find(situation: Situation) -> Iterator[Finding]:  # noqa: ARG001  every chec
         else "install them as requirements.lock pins them (uv pip sync --require-hashes requirements.lock), or leave "
         "LONGHAUL_NO_VENV unset."
     )
-    yield packages(LOCK.read_text(encoding="utf-8"), remedy, all_wanted=inside)
+    if LOCK.exists():
+        yield packages(LOCK.read_text(encoding="utf-8"), remedy, all_wanted=inside)
+    else:
+        yield ok(Check.PACKAGES, f"there is no {LOCK.name} to hold them to, as in an image")
 
 
 def packages(lock: str, remedy: str, *, all_wanted: bool) -> Finding:
     """`all_wanted`: an image, say, may do without those that only development needs."""
+    installed = _installed()
     other, missing, pinned = [], [], 0
     for name, wanted, marker in _PIN.findall(lock):
         if marker and not Marker(marker).evaluate():
             continue
         pinned += 1
-        try:
-            found = metadata.version(canonicalize_name(name))
-        except metadata.PackageNotFoundError:
+        found = installed.get(canonicalize_name(name))
+        if found is None:
             missing.append(name)
-            continue
-        if not _same(found, wanted):
+        elif not _same(found, wanted):
             other.append(f"{name} {found} (pinned: {wanted})")
     if other or (missing and all_wanted):
         differing = [*other, *(f"{name} is missing" for name in missing if all_wanted)]
@@ -57,6 +59,16 @@ def packages(lock: str, remedy: str, *, all_wanted: bool) -> Finding:
         )
     without = f"; {len(missing)} of the lock are not installed here" if missing else ""
     return ok(Check.PACKAGES, f"{pinned - len(missing)} are as in requirements.lock{without}")
+
+
+def _installed() -> dict[str, str]:
+    """Versions by name, as the names of the folders say that installers leave: to read them all takes a second."""
+    found: dict[str, str] = {}
+    for folder in sys.path:
+        for path in Path(folder or ".").glob("*.dist-info"):
+            name, _, version = path.name.removesuffix(".dist-info").partition("-")
+            found.setdefault(canonicalize_name(name), version)
+    return found
 
 
 def _same(found: str, wanted: str) -> bool:

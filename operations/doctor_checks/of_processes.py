@@ -42,10 +42,10 @@ def _nothing_runs(situation: Situation) -> Finding:
             "them up",
             "python3 manage.py start ends them and starts anew; python3 manage.py stop only ends them.",
         )
-    return warning(
+    return failure(
         Check.PROCESSES,
-        f"{var_dir / 'run.json'} is of a run that was killed (pid {left.supervisor.pid}); nothing of it is left",
-        "python3 manage.py start, which clears it, or python3 manage.py stop.",
+        f"what ran from {var_dir} was killed (its supervisor had the pid {left.supervisor.pid}); nothing of it is left",
+        "python3 manage.py start; or python3 manage.py stop, if it is not to run.",
     )
 
 

@@ -51,8 +51,8 @@ def _redactor(settings: Settings) -> Callable[[str], str]:
         registry = MODEL_REGISTRY
     try:
         return redactor(settings, registry)
-    except UnicodeDecodeError:  # a `.env` that is no text has no keys
-        return redactor(settings, {})
+    except ValueError:  # a `.env` that is no text has no keys, and a REDIS_URL that is no address no password
+        return redactor(settings.model_copy(update={"redis_url": None}), {})
 
 
 def _settings() -> tuple[Settings, Finding]:

@@ -42,7 +42,7 @@ local FINAL = { success = true, failed = true, cancelled = true }
 local FIELDS = {
   'status', 'at', 'caller', 'model', 'agent', 'kind', 'flow', 'weight', 'vscore', 'session', 'turn', 'memory',
   'user_id', 'fence', 'settled', 'attempt', 'retries', 'crashes', 'worker', 'created_at', 'queued_at', 'started_at',
-  'deadline_at', 'cancel_at', 'interrupted_by', 'idem',
+  'deadline_at', 'cancel_at', 'interrupted_by', 'idem', 'cause',
 }
 local NUMBERS = {
   turn = true, fence = true, settled = true, attempt = true, retries = true, crashes = true, created_at = true,

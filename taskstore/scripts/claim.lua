@@ -89,7 +89,15 @@ local function avoided(id, model, via)
   return table.concat(found, '\31')
 end
 
-local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema', 'stream', 'ready_at' }
+local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema', 'stream', 'ready_at', 'replays',
+  'replayed_at', 'traceparent', 'lost' }
+
+-- Of the attempt before this one, when its worker died with it: fence, attempt, ms since its begin and its end, worker.
+local function lost_before(r, noted)
+  local fence, attempt, began, ended, worker = string.match(noted or '', '^(%d+) (%d+) (%d+) (%d+) (.*)$')
+  if tonumber(fence) ~= r.fence - 1 then return '' end
+  return table.concat({ fence, attempt, whole(r.started_at - began), whole(r.started_at - ended), worker }, ' ')
+end
 
 local function answer_of(id, r, via)
   local body = call('HMGET', task_key(id), unpack(BODY))
@@ -99,7 +107,8 @@ local function answer_of(id, r, via)
   return { id, whole(r.fence), whole(r.attempt), whole(r.crashes), whole(r.retries), r.caller, r.model, r.agent, r.kind,
     body[1] or '', r.user_id, body[2] or '', body[3] or '{}', whole(left), sessions.history(r),
     body[4] or '', body[5] or '', whole(call('EXISTS', steps_key(id))), avoided(id, r.model, via), body[6] or '',
-    whole(math.max(0, ready)) }
+    whole(math.max(0, ready)), whole(math.max(0, r.started_at - (body[9] or r.created_at))), body[8] or '0', body[10] or '',
+    lost_before(r, body[11]) }
 end
 
 local function next_due()
@@ -217,6 +226,10 @@ local function take(lane, id, vscore)
     return final(id, r, 'failed', EXPIRED)
   end
   leave(id, r)
+  if r.cause == 'worker_lost' then  -- which left nobody to tell of that attempt
+    local lost = { whole(r.fence), whole(r.attempt), whole(r.started_at), whole(r.queued_at), r.worker }
+    call('HSET', task_key(id), 'lost', table.concat(lost, ' '))
+  end
   local leased = lane.model == '' and lane.name or via .. ':' .. r.kind
   if leased ~= lane.name then call('SADD', P .. 'lanes', leased) end
   set(id, r, { status = 'running', at = 'leases:' .. leased, fence = r.fence + 1, attempt = r.attempt + 1,

@@ -26,6 +26,7 @@ call('HDEL', task_key(id), 'error', 'error_code', 'completed_at', 'cancel_at', '
 -- what goes on from a simulated answer stays simulated
 if call('EXISTS', steps_key(id)) == 0 then call('HDEL', task_key(id), 'simulated') end
 call('HINCRBY', task_key(id), 'replays', 1)
+call('HSET', task_key(id), 'replayed_at', whole(now))
 r.deadline_at, r.cancel_at = 0, ''
 if deadline > 0 then set(id, r, { deadline_at = now + deadline }) end
 tally('agent_replays_total', 1, r.agent, model)

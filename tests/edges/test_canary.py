@@ -15,9 +15,9 @@ import redis
 from taskstore.connection import connect
 from tests.agent.scripted_provider import Reply, ScriptedProvider, completion, scripted_provider
 from tests.conftest import RedisServer
-from tests.monitoring.test_tracing import Sink
 from tests.system.conftest import System
 from tests.taskstore.state import Contents
+from tests.traces.sink import Sink
 
 from .conftest import digest
 
@@ -95,8 +95,7 @@ def planted(tmp_path: Path) -> Iterator[Planted]:
         finally:
             system.end()
             server.kill()
-            sink.server.shutdown()
-            sink.server.server_close()
+            sink.close()
 
 
 def held_in(text: str | bytes, secrets: tuple[str, ...] = (*SECRETS, PASTED)) -> list[str]:
@@ -137,7 +136,7 @@ async def test_no_planted_secret_is_found_anywhere(planted: Planted) -> None:
     spans = str(planted.sink.spans())
     assert "Is [redacted] a good key?" in spans, "the prompts were traced"
     assert "The tool get_time failed (RuntimeError)" in spans, "and what the tool raised"
-    assert all(not held_in(body) for _, _, body in planted.sink.requests)
+    assert all(not held_in(request.body) for request in planted.sink.requests)
 
 
 def run_everything_that_may_leak(planted: Planted) -> list[httpx.Response]:

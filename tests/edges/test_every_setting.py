@@ -117,6 +117,22 @@ SHOWN_BY = {
         "DATABASE_TIMEOUT_SECONDS": "test_an_endless_query_is_stopped",
         "DATABASE_MAX_ROWS": "test_rows_are_counted_and_cut",
     },
+    "tests/traces/conftest.py": {
+        "LANGFUSE_PUBLIC_KEY": "start",
+        "LANGFUSE_SECRET_KEY": "start",
+        "LANGFUSE_HOST": "start",
+    },
+    "tests/traces/test_trees.py": {
+        "LANGFUSE_SAMPLE_RATE": "test_a_share_of_the_tasks_is_traced",
+        "TRACE_CONTENT": "test_without_contents_the_structure_is_all_there",
+    },
+    "tests/traces/test_export.py": {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "make",
+        "OTEL_EXPORTER_OTLP_HEADERS": "test_the_same_spans_go_wherever_they_are_wanted",
+    },
+    "tests/traces/test_ids.py": {
+        "TRACE_URL": "test_the_address_of_a_trace",
+    },
     "tests/grafana/test_import_dashboard.py": {
         "GRAFANA_URL": "test_it_reads_its_settings",
         "GRAFANA_TOKEN": "test_it_reads_its_settings",
@@ -127,10 +143,6 @@ SHOWN_BY = {
     "tests/monitoring/test_logs.py": {
         "LOG_FORMAT": "test_an_event_is_one_object",
         "LOG_CONTENT": "test_debug_lines_of_libraries_need_leave_to_hold_contents",
-    },
-    "tests/monitoring/test_tracing.py": {
-        "LANGFUSE_PUBLIC_KEY": "test_no_secret_is_in_a_trace",
-        "LANGFUSE_SECRET_KEY": "test_no_secret_is_in_a_trace",
     },
 }
 """File, then setting, then the test that shows it, or the fixture that sets it for its test."""

@@ -187,6 +187,7 @@ def test_what_is_no_listening_socket_is_refused(refusals: Refusals, tmp_path: Pa
 
 HEAVY = [
     "agent", "arq", "langchain", "langchain_core", "langchain_litellm", "langfuse", "litellm", "numpy", "openai",
+    "opentelemetry",
 ]  # fmt: skip
 LOOK = f"""
 import json, sys

@@ -18,7 +18,7 @@ VIEW = {
     "task_id", "status", "phase", "result", "error", "error_code", "duration_ms", "queued_ms", "token_usage",
     "cost_usd", "created_at", "started_at", "completed_at", "cancel_requested_at", "run_at", "deadline_at", "model",
     "agent", "interrupted_by", "priority", "attempt", "queue_position", "session_id", "user_id", "metadata", "partial",
-    "simulated", "steps", "steps_dropped", "input", "output_schema", "result_json", "eta_s",
+    "simulated", "steps", "steps_dropped", "input", "output_schema", "result_json", "eta_s", "trace_url",
 }  # fmt: skip
 
 

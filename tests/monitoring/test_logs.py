@@ -243,7 +243,7 @@ def test_what_ends_a_thread_or_the_process_is_a_line(monkeypatch: pytest.MonkeyP
     try:
         fails()
     except ValueError:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]  # it holds an exception here
+        sys.excepthook(*sys.exc_info())
     told = [one for one in written.objects if one["logger"] == "monitoring.logs"]
     assert [(one["event"], one.get("thread_name")) for one in told] == [
         ("thread_broke", "reaper"),

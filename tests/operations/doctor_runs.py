@@ -10,7 +10,7 @@ import pytest
 
 import core_config
 from operations import commandline, configuration
-from operations.doctor_checks import of_settings
+from operations.doctor_checks import examination, of_settings
 from operations.doctor_checks.finding import Check
 from tests.conftest import free_port
 
@@ -45,6 +45,7 @@ def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     for module in (core_config, of_settings):
         monkeypatch.setattr(module, "ENV_FILE", tmp_path / ".env")
     monkeypatch.setattr(configuration, "ROOT", tmp_path)
+    monkeypatch.setattr(examination, "WITHIN_SECONDS", 120.0)  # this machine may be busy
     for model in core_config.MODEL_REGISTRY.values():
         monkeypatch.delenv(model.api_key_env or "NONE", raising=False)
     for name in ("LONGHAUL_API_KEY", "LONGHAUL_URL", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):

@@ -71,12 +71,13 @@ def test_an_agent_of_the_users_own_gets_the_users_settings_but_no_way_out(
     env_file.write_text("MY_DATABASE=here\nREDIS_URL=redis://production:6379/0\nAPI_KEYS=alice:abc\n")
     monkeypatch.setenv("AGENTS_FILE", str(agents))
     monkeypatch.setenv("LANGFUSE_SECRET_KEY", "sk-lf-1")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
     monkeypatch.setattr(chaos, "ENV_FILE", env_file)
     assert commandline.run("chaos", ["--agent", "mine", "--message", "Hello"]) == 3
     environment = handed_on["environment"]
     assert isinstance(environment, dict)
     assert (environment["MY_DATABASE"], environment["AGENTS_FILE"]) == ("here", str(agents))
-    assert not {"REDIS_URL", "API_KEYS", "LANGFUSE_SECRET_KEY"} & environment.keys()
+    assert not {"REDIS_URL", "API_KEYS", "LANGFUSE_SECRET_KEY", "OTEL_EXPORTER_OTLP_ENDPOINT"} & environment.keys()
 
 
 def test_ctrl_c_is_handed_on_and_waited_for(tmp_path: Path) -> None:

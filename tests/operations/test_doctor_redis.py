@@ -219,7 +219,7 @@ async def test_what_waits_for_an_operator(on_redis: OnRedis, filled: TaskStore) 
     await filled.renew(a_worker(), [])
     await filled.settle([Settlement(task_id=f"{1:032x}", fence=1, kind="bury", error_code="internal", error="why")])
     await filled.pause("agent", "default")
-    await filled.redis.hset(filled.keys.gates(), "GPT|cooling", "0 1 provider_auth")
+    await filled.redis.hset(filled.keys.gates(), "GPT|cooling", "0 1 provider_auth")  # type: ignore[misc]  # redis-py's types
     told = on_redis()
     found = {finding["says"]: finding["remedy"] for finding in told.of("queue") if finding["level"] == "warning"}
     assert "manage.py dead list" in found["1 dead letters"]
@@ -237,7 +237,7 @@ async def test_a_prefix_that_another_program_uses(on_redis: OnRedis, filled: Tas
 
 
 async def test_a_prefix_that_a_newer_version_writes_to(on_redis: OnRedis, filled: TaskStore) -> None:
-    await filled.redis.hset(filled.keys.task(f"{2:032x}"), "v", "99")
+    await filled.redis.hset(filled.keys.task(f"{2:032x}"), "v", "99")  # type: ignore[misc]  # redis-py's types
     told = on_redis()
     assert "version 99" in told.one("key-prefix", "failure")["says"]
     assert told.code == 1

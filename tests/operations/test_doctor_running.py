@@ -12,7 +12,8 @@ import pytest
 
 from operations import runstate
 
-from .conftest import Copy, until
+from .conftest import Copy, Sleeper, until
+from .doctor_runs import Doctor
 
 
 def examined(copy: Copy, *arguments: str, **more: str) -> tuple[int, list[dict[str, Any]]]:
@@ -94,33 +95,45 @@ def test_a_worker_that_has_died_is_told_though_another_took_its_place(running: C
     assert code == 0
 
 
-def test_a_killed_supervisor_is_told_with_what_it_left(running: Copy) -> None:
+def test_a_killed_system_is_told(running: Copy) -> None:
     """The last of the shared system's tests: it ends it."""
     state = running.state()
     os.kill(state.supervisor.pid, signal.SIGKILL)
-    until(lambda: runstate.running(running.var) is None, "it is gone")
+    runstate.end_leftovers(state)
     code, findings = examined(running)
     found = amiss(findings, "processes")
-    assert f"(pid {state.supervisor.pid}) was killed" in found["says"]
-    assert "worker-1" in found["says"]
+    assert f"had the pid {state.supervisor.pid}); nothing of it is left" in found["says"]
     assert "manage.py start" in found["remedy"]
     assert code == 1
 
-    runstate.end_leftovers(state)
+    running.manage("stop")
     code, findings = examined(running)
-    assert "nothing of it is left" in amiss(findings, "processes")["says"]
+    assert of(findings, "processes") == [("ok", f"nothing runs from {running.var}")]
     assert code == 0
 
-    assert running.manage("stop").returncode in (0, 1)
-    _, findings = examined(running)
-    assert of(findings, "processes") == [("ok", f"nothing runs from {running.var}")]
+
+DEAD = runstate.ProcessRecord("supervisor", "supervisor", 2**22 + 1, 1.0)
+"""A pid that Linux gives to nobody."""
 
 
-def test_a_run_that_ended_by_itself_says_why(copy: Copy, tmp_path: Path) -> None:
-    copy.add("monitoring")
-    copy.var.mkdir()
-    dead = runstate.ProcessRecord("supervisor", "supervisor", 2**22 - 1, 1.0)
-    runstate.write(copy.var, runstate.RunState("token", dead, "failed", failure="the private Redis does not start"))
-    code, findings = examined(copy)
-    assert "the private Redis does not start" in amiss(findings, "processes")["says"]
-    assert code == 1
+def test_what_goes_on_without_its_supervisor_is_named(doctor: Doctor, sleeper: Sleeper, tmp_path: Path) -> None:
+    """As outside Linux, where children do not end with it."""
+    orphan = runstate.of_process("worker-1", "worker", sleeper(**{runstate.TOKEN_VARIABLE: "token"}).pid)
+    var_dir = tmp_path / "var"
+    var_dir.mkdir()
+    runstate.write(var_dir, runstate.RunState("token", DEAD, "running", processes=(orphan,)))
+    told = doctor()
+    found = told.one("processes", "failure")
+    assert f"(pid {DEAD.pid}) was killed, and worker-1 go on" in found["says"]
+    assert "manage.py start" in found["remedy"]
+    assert "`processes`" in told.one("ports", "ok")["says"]
+    assert told.code == 1
+
+
+def test_a_run_that_ended_by_itself_says_why(doctor: Doctor, tmp_path: Path) -> None:
+    var_dir = tmp_path / "var"
+    var_dir.mkdir()
+    runstate.write(var_dir, runstate.RunState("token", DEAD, "failed", failure="the private Redis does not start"))
+    told = doctor()
+    assert "the private Redis does not start" in told.one("processes", "failure")["says"]
+    assert told.code == 1

@@ -107,6 +107,7 @@ def test_a_placeholder_is_no_key(doctor: Doctor) -> None:
         ),
         ("AGENTS_FILE", '[agents.mine]\npromt = "Be brief."\n', "line 2, agent 'mine', promt", "."),
     ],
+    ids=["models", "agents"],
 )
 def test_a_mistake_in_a_file_is_told_with_its_line(
     name: str, content: str, says: str, remedy: str, doctor: Doctor, tmp_path: Path
@@ -125,7 +126,7 @@ def test_a_mistake_in_a_file_is_told_with_its_line(
         ({"GATEWAY_HOST": "0.0.0.0"}, "callers", "open to others", "keys new NAME"),
         ({"API_KEYS": "alice:my-own-password"}, "callers", "entry 1", "keys new NAME"),
         ({"API_KEYS": ENTRY}, "active-model", "No model has a key", "ACTIVE_MODEL_KEY=Simulator"),
-        ({"CORS_ORIGINS": "http://localhost:8080/"}, "cors", "CORS_ORIGINS", "Correct it"),
+        ({"CORS_ORIGINS": "http://localhost:8080/"}, "cors", "CORS_ORIGINS", "Write for example"),
         ({"DATABASE_URL": "mysql://user:pw-of-mysql@h/d"}, "database", "DATABASE_URL is no address", "sqlite:///"),
         ({"VAR_DIR": "/dev/null/longhaul"}, "disk", "cannot be written to", "set VAR_DIR"),
     ],
@@ -167,14 +168,18 @@ def test_a_gateway_that_was_started_by_hand_is_ours(doctor: Doctor, start_gatewa
 
 
 def test_little_room_is_told_before_there_is_none() -> None:
-    def level(free: int, files: int | None = None) -> Level:
-        return of_disk.room(Path("var"), free, files).level
+    def level(free: int, files: int | None = None, total: int = 100_000_000_000) -> Level:
+        return of_disk.room(Path("var"), free, total, files).level
 
     assert level(5_000_000_000) is Level.OK
     assert level(900_000_000) is Level.WARNING
     assert level(100_000_000) is Level.FAILURE
     assert level(5_000_000_000, 10_000) is Level.OK
     assert level(5_000_000_000, 3) is Level.FAILURE
+    small = 64_000_000
+    assert level(60_000_000, total=small) is Level.OK, "a container's /tmp"
+    assert level(5_000_000, total=small) is Level.WARNING
+    assert level(1_000_000, total=small) is Level.FAILURE
 
 
 LOCK = """\
@@ -224,20 +229,22 @@ def test_it_prints_lines_and_counts_unless_json_is_asked_for(
     assert re.fullmatch(r"2 failures(, \d+ warnings?)?, \d+ ok\. docs/doctor\.md explains each line\.", lines[-1])
 
 
-def test_wrong_usage_is_exit_2(doctor: Doctor) -> None:
+def test_wrong_usage_is_exit_2(doctor: Doctor, capsys: pytest.CaptureFixture[str]) -> None:
+    from operations import commandline  # noqa: PLC0415  as above
+
+    assert commandline.run("doctor", ["--key", "ak_of_nobody"]) == 2
+    assert "--url" in capsys.readouterr().err
     for arguments in (["--url"], ["--wait", "0"], ["extra"]):
         with pytest.raises(SystemExit) as caught:
             doctor(*arguments)
         assert caught.value.code == 2
 
 
-def _table() -> dict[str, str]:
-    page = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8")
-    return dict(re.findall(r"^\| `([a-z-]+)` \| .+ \| (.+) \|$", page, re.MULTILINE))
-
-
 def test_the_page_has_every_check_in_its_order_and_no_other() -> None:
-    assert list(_table()) == [check.value for check in Check]
+    page = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8")
+    section = page[page.index("## Every check") : page.index("## From outside")]
+    rows = re.findall(r"^\| `([a-z-]+)` \| .+ \| .+ \|$", section, re.MULTILINE)
+    assert rows == [check.value for check in Check]
 
 
 def test_troubleshooting_begins_with_it() -> None:

@@ -123,6 +123,7 @@ def test_nothing_is_missed_or_shown_twice_when_a_log_is_rotated_meanwhile(folder
     about = About("task", TASK)
     before = [json.loads(line)["event"] for _, line in found(followed, about)]
     after = [line.decode() for line in followed[path].lines() if about(line)]
+    followed[path].close()
     assert before == ["attempt_started", "settle_failed", "task_ended"]
     assert after == [f"half a line about {TASK}", f"{TASK} last of the old", f"{TASK} first of the new"]
 

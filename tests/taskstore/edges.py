@@ -41,7 +41,7 @@ async def claim(store: TaskStore) -> list[tuple[str, int, int]]:
 
 def settle(kind: str, *, fence: int = 1, **data: Any) -> Act:
     async def act(store: TaskStore) -> list[str]:
-        return await store.settle([Settlement(task_id="t1", fence=fence, kind=kind, **data)])  # type: ignore[arg-type]  # the kind is one of the list
+        return list(await store.settle([Settlement(task_id="t1", fence=fence, kind=kind, **data)]))  # type: ignore[arg-type]  # the kind is one of the list
 
     return act
 

@@ -107,7 +107,7 @@ def replayed(now: int, model: str = "M", **fields: int | str | None) -> State:
     told = {} if model == "M" else {"model": model}
     return moved(
         now, "dead", f"ready:{model}:b", 1.0, event(0, "pending", 1, 1, cause="replayed") | told,
-        queued_at=About(now), retries=0, crashes=0, model=model, replays=1, **fields,
+        queued_at=About(now), retries=0, crashes=0, model=model, replays=1, replayed_at=About(now), **fields,
         error=None, error_code=None, completed_at=None, deadline_at=None,
     ) | {
         "bell:b": ["1"], "live": ZSet(t1=inf), "gone": ZSet({"t1 alice": None}),

@@ -23,7 +23,7 @@ def claim(**fields):
 
 
 def test_a_session_s_turns_come_before_the_message_in_order():
-    work = work_of(claim(history=[Turn("first", "one"), Turn("second", "two")]), {})
+    work = work_of(claim(history=[Turn("first", "one"), Turn("second", "two")]))
     assert [(turn.role, turn.text) for turn in work.history] == [
         ("user", "first"), ("assistant", "one"), ("user", "second"), ("assistant", "two"),
     ]  # fmt: skip
@@ -31,9 +31,8 @@ def test_a_session_s_turns_come_before_the_message_in_order():
 
 
 def test_a_client_cannot_name_the_trace_s_session():
-    work = work_of(claim(metadata={"langfuse_session_id": "another's", "ticket": 7}), {"langfuse_session_id": "s"})
-    assert work.metadata == {"ticket": 7, "langfuse_session_id": "s"}
-    assert "langfuse_user_id" not in work_of(claim(metadata={"langfuse_user_id": "x"}), {}).metadata
+    names = {"langfuse_session_id": "another's", "langfuse_user_id": "another", "langfuse_tags": ["x"]}
+    assert work_of(claim(metadata={**names, "ticket": 7})).metadata == {"ticket": 7}
 
 
 @pytest.mark.parametrize("code", ErrorCode)

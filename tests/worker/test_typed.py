@@ -65,5 +65,5 @@ def test_half_a_character_is_stored_as_a_question_mark() -> None:
 
 
 def test_the_agent_gets_input_and_schema() -> None:
-    work = work_of(claim(message="", input={"a": 1}, output_schema={"type": "object"}), {})
+    work = work_of(claim(message="", input={"a": 1}, output_schema={"type": "object"}))
     assert (work.message, work.input, work.output_schema) == ("", {"a": 1}, {"type": "object"})
