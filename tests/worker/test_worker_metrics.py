@@ -141,7 +141,7 @@ async def test_a_claim_says_how_long_its_task_was_ready(store):
     task = new_task()
     await store.submit(task)
     seconds, micros = await store.redis.time()
-    await store.redis.hset(store.keys.task(task.task_id), "queued_at", seconds * 1000 + micros // 1000 - 5_000)
+    await store.redis.hset(store.keys.task(task.task_id), "ready_at", seconds * 1000 + micros // 1000 - 5_000)
     (claim,) = (await store.claim("w", 1, room=1, extra=0, models={"M": None})).tasks
     (again,) = (await store.claim("w", 1, room=1, extra=0, models={"M": None})).tasks
     assert 5_000 <= claim.queued_ms < 65_000
