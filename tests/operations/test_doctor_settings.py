@@ -151,12 +151,13 @@ def test_callers_are_counted(doctor: Doctor) -> None:
 def test_a_port_that_another_program_holds_is_told_with_its_name(doctor: Doctor) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_server(("127.0.0.1", 0)) as other:
         port, second = listener.getsockname()[1], other.getsockname()[1]
-        told = doctor(GATEWAY_PORT=str(port), SIMULATOR_PORT=str(second))
+        told = doctor(GATEWAY_PORT=str(port), SIMULATOR_PORT=str(second), WORKER_METRICS_PORT=str(second))
     assert told.code == 1
-    first, simulator = told.of("ports")
+    first, simulator, metrics = told.of("ports")
     assert f"port {port}" in first["says"]
     assert f"SIMULATOR_PORT {second}" in simulator["says"]
-    for found in (first, simulator):
+    assert f"WORKER_METRICS_PORT {second}" in metrics["says"]
+    for found in (first, simulator, metrics):
         assert found["level"] == "failure"
         assert f"pid {os.getpid()}" in found["says"]
         assert "PORT" in found["remedy"]
