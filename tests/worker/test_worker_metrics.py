@@ -61,7 +61,7 @@ async def test_attempts_count_by_how_they_ended_and_calls_by_what_was_called(
     sent = {
         "say hello": "success",
         "raise provider_auth": "fail",
-        "raise provider_bad_response": "retry",  # twice: its second one is the last
+        "raise provider_bad_response": "retry",  # and its second one is the last
         "steps 4": "success",
         "call provider_timeout": "fail",
     }
@@ -78,7 +78,12 @@ async def test_attempts_count_by_how_they_ended_and_calls_by_what_was_called(
 
     await eventually(all_counted)
     found = counts()
-    assert {name[3]: count for name, count in found.items() if name[:3] == RUN} == {"success": 3, "fail": 2, "retry": 2}
+    assert {name[3]: count for name, count in found.items() if name[:3] == RUN} == {
+        "success": 3,
+        "fail": 2,
+        "retry": 1,
+        "bury": 1,
+    }
     assert found[*WAIT, "batch", "M"] == 6
     assert found[*WAIT, "interactive", "M"] == 1
     assert {name[1:]: count for name, count in found.items() if name[0] == "agent_model_calls_total"} == {
