@@ -23,6 +23,7 @@ from longhaul_client.address import KEY_VARIABLE
 from operations.argument_types import seconds
 from operations.client import gateway, key_of
 from operations.doctor_checks.finding import Finding, Level
+from operations.errors import CommandError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.key and not arguments.url:
+        raise CommandError("--key is for another system: give its --url too.", 2)
     keep_loopback_off_proxies()
     told: list[Finding] = []
 

@@ -61,5 +61,6 @@ def write(var_dir: Path, gateway_url: str, workers_url: str) -> None:
 
 
 def remove(var_dir: Path) -> None:
+    """Leaves the folder: a Prometheus that runs on watches it."""
     for name in ("gateway", "workers"):
         (var_dir / "prometheus" / f"{name}.json").unlink(missing_ok=True)

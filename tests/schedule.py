@@ -21,6 +21,7 @@ LONGEST_FIRST = (
     "tests/edges/test_openapi_document.py",
     "tests/system/",
     "tests/page/",
+    "tests/prometheus/",
     "tests/mutations/",
     "tests/edges/",
     "tests/operations/",

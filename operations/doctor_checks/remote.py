@@ -40,7 +40,7 @@ def _timed(check: Check, client: Client, step: Step) -> Finding:
         found = step(client)
     except LonghaulError as error:
         found = _refused(check, error, client)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         found = failure(
             check,
             f"the answer has another shape than promised: {type(error).__name__} {error}",

@@ -120,7 +120,6 @@ SHOWN_BY = {
     "tests/traces/conftest.py": {
         "LANGFUSE_PUBLIC_KEY": "start",
         "LANGFUSE_SECRET_KEY": "start",
-        "LANGFUSE_HOST": "start",
     },
     "tests/traces/test_trees.py": {
         "LANGFUSE_SAMPLE_RATE": "test_a_share_of_the_tasks_is_traced",

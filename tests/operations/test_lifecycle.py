@@ -32,7 +32,8 @@ def test_start_says_what_runs_and_stop_leaves_nothing(copy: Copy) -> None:
     assert (stopped.returncode, stopped.stderr) == (0, "")
     assert "Longhaul is stopped." in stopped.stdout
     assert all(map(runstate.has_ended, pids))
-    assert sorted(path.name for path in copy.var.iterdir()) == ["kept.json", "logs", "redis"]
+    assert sorted(path.name for path in copy.var.iterdir()) == ["kept.json", "logs", "prometheus", "redis"]
+    assert not list((copy.var / "prometheus").iterdir())  # a Prometheus may watch it
     again = copy.manage("stop")
     assert (again.returncode, "not running" in again.stdout) == (0, True)
     with pytest.raises(redis.ConnectionError), redis.Redis.from_url(redis_url) as client:

@@ -1,6 +1,7 @@
 """The runbook's ten nights are staged, and the panel that it names shows the culprit, by a real Prometheus."""
 
 import contextlib
+import math
 import os
 import signal
 from typing import Any
@@ -54,10 +55,10 @@ def culprit(prometheus: Prometheus, night: str, **labels: str) -> float:
     return max((value for metric, value in shown(prometheus, night) if wanted <= metric.items()), default=0)
 
 
-def until_it_is_named(prometheus: Prometheus, night: str, stage: Any, **labels: str) -> None:
-    """Twice, as a rate sees growth only: what had happened by the first look at a series is not in it."""
+def until_it_is_named(prometheus: Prometheus, night: str, stage: Any, born: str, **labels: str) -> None:
+    """Stages it, and again when the series `born` is there: a rate sees growth, and not what a series begins with."""
     stage()
-    until(lambda: any(labels.items() <= metric.items() for metric, _ in shown(prometheus, night)), f"{night}: {labels}")
+    until(lambda: prometheus.query(born), born)
     stage()
     until(lambda: culprit(prometheus, night, **labels) > 0, f"{night}: {labels} has a value")
 
@@ -75,9 +76,12 @@ def stopped(watched: Watched, *names: str):
 
 
 def a_slow_model(watched, prometheus, night):
-    until_it_is_named(prometheus, night, lambda: watched.ask("[[delay=1.5]] hello", model="Sluggish"), model="Sluggish")
+    def stage():
+        watched.ask("[[delay=1.5]] hello", model="Sluggish")
+
+    until_it_is_named(prometheus, night, stage, 'agent_model_call_seconds_count{model="Sluggish"}', model="Sluggish")
     watched.ask("hello")
-    slowest = max(shown(prometheus, night), key=lambda one: one[1] if one[1] == one[1] else 0)
+    slowest = max((one for one in shown(prometheus, night) if not math.isnan(one[1])), key=lambda one: one[1])
     assert slowest[0]["model"] == "Sluggish"
     assert slowest[1] > 1
 
@@ -86,7 +90,8 @@ def a_dead_key(watched, prometheus, night):
     def stage():
         watched.ask("[[error=openai_invalid_key]] hello", model="Dead-Key")
 
-    until_it_is_named(prometheus, night, stage, model="Dead-Key", error_code="provider_auth")
+    born = 'agent_model_calls_total{model="Dead-Key"}'
+    until_it_is_named(prometheus, night, stage, born, model="Dead-Key", error_code="provider_auth")
 
 
 def one_noisy_caller(watched, prometheus, night):
@@ -94,11 +99,14 @@ def one_noisy_caller(watched, prometheus, night):
         for _ in range(20):
             watched.submit_as_alice("hello")
 
-    until_it_is_named(prometheus, night, stage, caller="alice")
+    until_it_is_named(prometheus, night, stage, 'agent_tasks_submitted_total{caller="alice"}', caller="alice")
 
 
 def a_failing_tool(watched, prometheus, night):
-    until_it_is_named(prometheus, night, lambda: watched.ask("Compute 1 / 0"), tool="calculator")
+    def stage():
+        watched.ask("Compute 1 / 0")
+
+    until_it_is_named(prometheus, night, stage, 'agent_tool_calls_total{outcome="error"}', tool="calculator")
 
 
 def a_full_redis(watched, prometheus, night):
@@ -128,11 +136,15 @@ def a_retry_storm(watched, prometheus, night):
     def stage():
         watched.ask(f"[[status=503 times=1]] {next(words)}", model="Stormy")
 
-    until_it_is_named(prometheus, night, stage, error_code="provider_unavailable")
+    born = 'agent_retries_total{model="Stormy"}'
+    until_it_is_named(prometheus, night, stage, born, error_code="provider_unavailable")
 
 
 def spend_doubled(watched, prometheus, night):
-    until_it_is_named(prometheus, night, lambda: watched.final(watched.submit("hello", model="Dear")), caller="ops")
+    def stage():
+        watched.ask("hello", model="Dear")
+
+    until_it_is_named(prometheus, night, stage, 'agent_cost_usd_total{model="Dear"} > 0', caller="ops")
 
 
 def no_worker(watched, prometheus, night):
@@ -144,7 +156,7 @@ def a_worker_lost(watched, prometheus, night):
     until(lambda: any(value == 2 * SLOTS for _, value in shown(prometheus, night)), "the slots of both")
     with stopped(watched, "worker-2"):
         until(lambda: any(value == SLOTS for _, value in shown(prometheus, night)), "the slots of one")
-    assert any("instance" in metric for metric, _ in shown(prometheus, night))
+    until(lambda: any("instance" in metric for metric, _ in shown(prometheus, night)), "slots by host")
 
 
 STAGED = {

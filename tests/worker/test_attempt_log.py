@@ -16,7 +16,7 @@ async def told(worker: WorkerProcess, task_id: str, *, ended: bool = True) -> li
     """All lines about the task; its last one comes a moment after its outcome is in Redis."""
 
     async def lines() -> list[dict[str, Any]]:
-        found = [json.loads(line) for line in worker.said().splitlines() if line.endswith("}")]
+        found = [json.loads(line) for line in worker.said().rpartition("\n")[0].splitlines()]
         mine = [one for one in found if one.get("task") == task_id]
         return mine if not ended or any(one["event"] == "task_ended" for one in mine) else []
 
@@ -131,4 +131,5 @@ async def test_arq_writes_in_the_same_form(talkative):
         return "Starting worker" in worker.said()
 
     await eventually(began)
-    assert all(json.loads(line)["process"] == "worker" for line in worker.said().splitlines())
+    whole = worker.said().rpartition("\n")[0].splitlines()
+    assert all(json.loads(line)["process"] == "worker" for line in whole)
