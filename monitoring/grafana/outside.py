@@ -25,7 +25,7 @@ def redis() -> list[Panel]:
         ),
         lines(
             43,
-            "Redis evictions and refusals",
+            "Redis evictions and refused connections",
             "ops",
             "Must be 0. Evictions: maxmemory-policy is not noeviction, and tasks are being lost. Refused: maxclients.",
             Query(rate("redis_evicted_keys_total", by="instance"), "{{instance}} evicted keys"),
