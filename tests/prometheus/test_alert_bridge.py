@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -20,7 +21,7 @@ from monitoring.chat_robots import MOST_BYTES, words_of
 
 SECRET = "SEC-planted-secret"
 TOKEN = "planted-token"
-ALERT = {
+ALERT: dict[str, Any] = {
     "status": "firing",
     "labels": {"alertname": "NoWorker", "severity": "page"},
     "annotations": {
@@ -42,7 +43,7 @@ class Robots(ThreadingHTTPServer):
     """Both services' ways: HTTP 200 whatever happens, and a code in the body."""
 
     def __init__(self):
-        self.taken: list[tuple[str, dict]] = []
+        self.taken: list[tuple[str, dict[str, Any]]] = []
         self.status = 200
         super().__init__(("127.0.0.1", free_port()), _RobotHandler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -52,6 +53,8 @@ class Robots(ThreadingHTTPServer):
 
 
 class _RobotHandler(BaseHTTPRequestHandler):
+    server: Robots
+
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         asked = urlsplit(self.path)

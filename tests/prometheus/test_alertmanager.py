@@ -59,6 +59,13 @@ def test_each_severity_goes_to_its_receiver(severity, receiver):
     shipped.run("amtool", *arguments, "alertname=NoWorker", f"severity={severity}")
 
 
+def names_of(matcher: str) -> list[str]:
+    """Of `alertname="A"` or `alertname=~"A|B"`."""
+    found = re.fullmatch(r'alertname=~?"([\w|]+)"', matcher)
+    assert found, matcher
+    return found[1].split("|")
+
+
 def test_every_name_of_an_inhibition_is_an_alert_and_every_equal_label_one_that_both_have():
     alerts = shipped.alerts()
     labels: dict[str, set[str]] = {}
@@ -66,11 +73,7 @@ def test_every_name_of_an_inhibition_is_an_alert_and_every_equal_label_one_that_
         for alert in test["exp_alerts"]:
             labels.setdefault(test["alertname"], set()).update(alert["exp_labels"])
     for rule in shipped.read(CONFIGURATION)["inhibit_rules"]:
-        names = [
-            name
-            for matcher in (*rule["source_matchers"], *rule["target_matchers"])
-            for name in re.fullmatch(r'alertname=~?"([\w|]+)"', matcher)[1].split("|")
-        ]
+        names = [name for matcher in (*rule["source_matchers"], *rule["target_matchers"]) for name in names_of(matcher)]
         assert set(names) <= set(alerts), rule
         for label in rule.get("equal", []):
             for name in names:
@@ -82,7 +85,7 @@ def test_nothing_is_kept_quiet_by_a_ticket_that_would_wake_somebody():
     """Save where the ticket is the page's own cause, a page is quiet only while another page is heard."""
     severity = {name: rule["labels"]["severity"] for name, rule in shipped.alerts().items()}
     for rule in shipped.read(CONFIGURATION)["inhibit_rules"]:
-        source = re.fullmatch(r'alertname="(\w+)"', rule["source_matchers"][0])[1]
-        targets = re.fullmatch(r'alertname=~?"([\w|]+)"', rule["target_matchers"][0])[1].split("|")
+        (source,) = names_of(rule["source_matchers"][0])
+        targets = names_of(rule["target_matchers"][0])
         if severity[source] == "ticket":
             assert {severity[target] for target in targets} == {"ticket"}, source
