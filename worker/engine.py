@@ -276,7 +276,7 @@ class Engine(Worker):
             observed.lost(claim, seconds, gave_up=settlement is None)
             log.warning("attempt_refused", extra={"cause": "lease_lost"})
             return
-        observed.ended(claim, settlement.kind, seconds, cancelled_after_ms=word.cancelled_after_ms)
+        observed.ended(claim, settlement.kind, word, seconds)
         match settlement.kind:
             case "success":
                 self.jobs_complete += 1

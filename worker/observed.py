@@ -7,7 +7,8 @@ from prometheus_client import Counter, Histogram
 
 from agent.run_context import StepEvent
 from monitoring import metrics
-from taskstore.claims import Claim
+from taskstore.claims import Claim, Settled, SettleKind
+from taskstore.states import Status
 
 CANCELLED, LOST = "cancelled", "lost"
 MOST_TOOLS = 200
@@ -24,11 +25,16 @@ def claimed(claim: Claim, *, in_quarantine: bool) -> None:
     _wait(claim.model, lane).observe(claim.queued_ms / 1000)
 
 
-def ended(claim: Claim, outcome: str, seconds: float, *, cancelled_after_ms: int | None) -> None:
-    """An attempt, as its worker settled it; or, so long after somebody had asked for it, by a cancel."""
-    if cancelled_after_ms is not None:
+def ended(claim: Claim, kind: SettleKind, settled: Settled, seconds: float) -> None:
+    """An attempt, by what became of it: the store may have made another thing of what its worker asked for."""
+    outcome: str = kind
+    if settled.cancelled_after_ms is not None:
         outcome = CANCELLED
-        metrics.CANCEL_SECONDS.observe(cancelled_after_ms / 1000)
+        metrics.CANCEL_SECONDS.observe(settled.cancelled_after_ms / 1000)
+    elif kind == "retry" and settled.status is Status.FAILED:
+        outcome = "bury"
+    elif settled.status is Status.PENDING:
+        outcome = "release"
     _run(claim.model, claim.agent, outcome).observe(seconds)
 
 

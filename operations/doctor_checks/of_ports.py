@@ -25,10 +25,9 @@ def find(situation: Situation) -> Iterator[Finding]:
         yield _gateway(settings)
     if settings.simulator_port is not None and (settings.redis_url is None or settings.active_model_key == SIMULATOR):
         yield _other("SIMULATOR_PORT", settings.simulator_port, "/health", '"simulated"')
-    metrics_port = getattr(settings, "worker_metrics_port", 0)
     # unless it was asked for, a start takes the next one that is free
-    if metrics_port and "worker_metrics_port" in settings.model_fields_set:
-        yield _other("WORKER_METRICS_PORT", metrics_port, "/metrics", "agent_")
+    if settings.worker_metrics_port and "worker_metrics_port" in settings.model_fields_set:
+        yield _other("WORKER_METRICS_PORT", settings.worker_metrics_port, "/metrics", "agent_")
 
 
 def _gateway(settings: Settings) -> Finding:

@@ -89,7 +89,7 @@ local function avoided(id, model, via)
   return table.concat(found, '\31')
 end
 
-local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema', 'stream', 'queued_ms', 'replays',
+local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema', 'stream', 'ready_at', 'replays',
   'replayed_at', 'traceparent', 'lost' }
 
 -- Of the attempt before this one, when its worker died with it: fence, attempt, ms since its begin and its end, worker.
@@ -102,10 +102,12 @@ end
 local function answer_of(id, r, via)
   local body = call('HMGET', task_key(id), unpack(BODY))
   local left = r.deadline_at > 0 and r.deadline_at - now or -1
+  -- not since it was queued: what waited for its session has not waited for a worker
+  local ready = r.started_at - (tonumber(body[7] or '') or r.queued_at)
   return { id, whole(r.fence), whole(r.attempt), whole(r.crashes), whole(r.retries), r.caller, r.model, r.agent, r.kind,
     body[1] or '', r.user_id, body[2] or '', body[3] or '{}', whole(left), sessions.history(r),
     body[4] or '', body[5] or '', whole(call('EXISTS', steps_key(id))), avoided(id, r.model, via), body[6] or '',
-    body[7] or '0', whole(math.max(0, r.started_at - (body[9] or r.created_at))), body[8] or '0', body[10] or '',
+    whole(math.max(0, ready)), whole(math.max(0, r.started_at - (body[9] or r.created_at))), body[8] or '0', body[10] or '',
     lost_before(r, body[11]) }
 end
 

@@ -28,7 +28,7 @@ WORKER_ONLY = PROVIDERS | {
     "LOOP_STALL_SECONDS", "DRAIN_SECONDS", "AGENT_MAX_ITERATIONS", "MAX_TOKENS_PER_REQUEST", "MODEL_TIMEOUT_SECONDS",
     "TOOL_TIMEOUT_SECONDS", "AGENT_TIMEZONE", "SEARXNG_URL", "TAVILY_API_KEY", "FETCH_ENABLED", "FETCH_ALLOW_HTTP",
     "FETCH_ALLOW_HOSTS", "DATABASE_URL", "DATABASE_TIMEOUT_SECONDS", "DATABASE_MAX_ROWS", "LANGFUSE_SECRET_KEY",
-    "WORKER_METRICS_HOST", "WORKER_METRICS_PORT",
+    "OTEL_EXPORTER_OTLP_HEADERS", "WORKER_METRICS_HOST", "WORKER_METRICS_PORT",
 }  # fmt: skip
 NEITHER = {
     "GATEWAY_PROCESSES": "one process a container: run more containers",
@@ -90,7 +90,7 @@ def test_nothing_is_set_that_no_process_reads() -> None:
 
 def test_a_secret_is_with_those_only_who_use_it() -> None:
     secrets = {
-        **{name: {"worker"} for name in PROVIDERS | {"TAVILY_API_KEY", "DATABASE_URL"}},
+        **{name: {"worker"} for name in PROVIDERS | {"TAVILY_API_KEY", "DATABASE_URL", "OTEL_EXPORTER_OTLP_HEADERS"}},
         "LANGFUSE_SECRET_KEY": {"worker", "langfuse-web"},
         "API_KEYS": {"gateway"},
         "REDIS_PASSWORD": {"redis", "gateway", "worker", "redis-exporter"},

@@ -35,7 +35,6 @@ def amiss(findings: list[dict[str, Any]], check: str) -> dict[str, Any]:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     """Two workers; the private Redis."""
     made = Copy(tmp_path_factory.mktemp("doctor") / "longhaul")
-    made.add("monitoring")
     made.environment["WORKER_PROCESSES"] = "2"
     made.start()
     yield made

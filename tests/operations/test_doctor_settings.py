@@ -15,7 +15,7 @@ from tests.conftest import free_port
 from tests.gateway.conftest import StartGateway
 
 from .conftest import ROOT
-from .doctor_runs import Doctor, Told
+from .doctor_runs import Doctor
 
 ENTRY = f"alice:{hashlib.sha256(b'key').hexdigest()}"
 
@@ -151,12 +151,13 @@ def test_callers_are_counted(doctor: Doctor) -> None:
 def test_a_port_that_another_program_holds_is_told_with_its_name(doctor: Doctor) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_server(("127.0.0.1", 0)) as other:
         port, second = listener.getsockname()[1], other.getsockname()[1]
-        told = doctor(GATEWAY_PORT=str(port), SIMULATOR_PORT=str(second))
+        told = doctor(GATEWAY_PORT=str(port), SIMULATOR_PORT=str(second), WORKER_METRICS_PORT=str(second))
     assert told.code == 1
-    first, simulator = told.of("ports")
+    first, simulator, metrics = told.of("ports")
     assert f"port {port}" in first["says"]
     assert f"SIMULATOR_PORT {second}" in simulator["says"]
-    for found in (first, simulator):
+    assert f"WORKER_METRICS_PORT {second}" in metrics["says"]
+    for found in (first, simulator, metrics):
         assert found["level"] == "failure"
         assert f"pid {os.getpid()}" in found["says"]
         assert "PORT" in found["remedy"]
@@ -252,6 +253,6 @@ def test_troubleshooting_begins_with_it() -> None:
     assert "manage.py doctor" in page[: page.index("## ")]
 
 
-def test_told_reads_what_is_printed(doctor: Doctor) -> None:
-    told: Told = doctor()
-    assert told.findings == sorted(told.findings, key=lambda finding: list(Check).index(Check(finding["check"])))
+def test_findings_come_in_the_order_of_the_page(doctor: Doctor) -> None:
+    checks = [finding["check"] for finding in doctor().findings]
+    assert checks == sorted(checks, key=list(Check).index)

@@ -62,7 +62,7 @@ def test_following_survives_rotation_and_sees_new_processes(copy: Copy) -> None:
         (folder / "gateway-2.log").write_text("a new process\n")
         until(lambda: {"a new process", "first of the new file"} <= set(said(shown)), "it goes on")
         following.send_signal(2)
-        assert following.wait(10) == 0
+        assert following.wait(60) == 0
     assert sorted(said(shown)) == sorted(
         ["before", "same file", "half a line", "last of the old file", "first of the new file", "a new process"]
     )

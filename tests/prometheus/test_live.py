@@ -89,9 +89,9 @@ def test_an_outage_reaches_the_webhook_and_its_end_too(watched, prometheus, webh
         assert paged[0]["annotations"]["summary"] == "No worker is alive, so tasks are accepted and none runs."
         assert paged[0]["annotations"]["runbook_url"] == "docs/runbook.md#noworker"
         assert paged[0]["labels"]["severity"] == "page"
-        assert not webhook.alerts("/page", "NoWorker", "resolved")
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
-    until(lambda: webhook.alerts("/page", "NoWorker", "resolved"), "the end of the outage")
+    until(lambda: prometheus.value('max(agent_workers{kind="ordinary"})') == 2, "both workers are back")
+    until(lambda: webhook.last("/page", "NoWorker") == "resolved", "the end of the outage")
     assert watched.ask("Compute 6 * 7")["status"] == "success"

@@ -35,6 +35,16 @@ class Webhook(ThreadingHTTPServer):
             if heard == path and alert["labels"]["alertname"] == name and alert["status"] == status
         ]
 
+    def last(self, path: str, name: str) -> str | None:
+        """What was heard last of an alert: firing or resolved."""
+        said = [
+            alert["status"]
+            for heard, notification in list(self.heard)
+            for alert in notification["alerts"]
+            if heard == path and alert["labels"]["alertname"] == name
+        ]
+        return said[-1] if said else None
+
 
 class _Listener(BaseHTTPRequestHandler):
     server: Webhook

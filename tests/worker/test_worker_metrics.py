@@ -61,7 +61,7 @@ async def test_attempts_count_by_how_they_ended_and_calls_by_what_was_called(
     sent = {
         "say hello": "success",
         "raise provider_auth": "fail",
-        "raise provider_bad_response": "retry",  # twice: its second one is the last
+        "raise provider_bad_response": "retry",  # and its second one is the last
         "steps 4": "success",
         "call provider_timeout": "fail",
     }
@@ -78,7 +78,12 @@ async def test_attempts_count_by_how_they_ended_and_calls_by_what_was_called(
 
     await eventually(all_counted)
     found = counts()
-    assert {name[3]: count for name, count in found.items() if name[:3] == RUN} == {"success": 3, "fail": 2, "retry": 2}
+    assert {name[3]: count for name, count in found.items() if name[:3] == RUN} == {
+        "success": 3,
+        "fail": 2,
+        "retry": 1,
+        "bury": 1,
+    }
     assert found[*WAIT, "batch", "M"] == 6
     assert found[*WAIT, "interactive", "M"] == 1
     assert {name[1:]: count for name, count in found.items() if name[0] == "agent_model_calls_total"} == {
@@ -141,7 +146,7 @@ async def test_a_claim_says_how_long_its_task_was_ready(store):
     task = new_task()
     await store.submit(task)
     seconds, micros = await store.redis.time()
-    await store.redis.hset(store.keys.task(task.task_id), "queued_at", seconds * 1000 + micros // 1000 - 5_000)
+    await store.redis.hset(store.keys.task(task.task_id), "ready_at", seconds * 1000 + micros // 1000 - 5_000)
     (claim,) = (await store.claim("w", 1, room=1, extra=0, models={"M": None})).tasks
     (again,) = (await store.claim("w", 1, room=1, extra=0, models={"M": None})).tasks
     assert 5_000 <= claim.queued_ms < 65_000
