@@ -114,6 +114,8 @@ class AttemptTrace(Trace):
         else:
             _tell(self._root, settlement)
             self._root.set_attribute("longhaul.status", status.value)
+            if status is Status.FAILED:  # also by a retry that was one too many
+                self._root.set_attribute(LEVEL, "ERROR")
             if settlement.result is not None:
                 self._root.set_attribute(OUTPUT, settlement.result)
         self._root.end()

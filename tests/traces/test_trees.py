@@ -164,6 +164,7 @@ async def test_a_task_that_fails_once_too_often_ends_its_trace(
     assert (await ended(task_id)).status == "failed"
     tree = tree_of(langfuse, task_id)
     assert (tree.root["longhaul.status"], tree.root.failed) == ("failed", True)
+    assert tree.root["langfuse.observation.level"] == "ERROR"
     assert tree.named("attempt 1")["longhaul.outcome"] == "retry", "which the store had no room for"
 
 
