@@ -9,7 +9,7 @@ from taskstore.store import TaskStore
 
 from .edges import joined, sweep, swept
 from .edges_others import behind_clock, rescued
-from .state import Contents, ZSet, changed
+from .state import About, Contents, ZSet, changed
 from .test_sweep import swept_to
 from .worlds import World, blocked, ready, retrying, running, success, waiting
 from .worlds import swept as half_a_second_ago
@@ -22,8 +22,8 @@ def without(make: World, *keys: str) -> World:
 async def test_a_ready_task_that_stands_in_no_index_is_put_back(audited: TaskStore, contents: Contents) -> None:
     now = await contents.clock()
     before = without(ready, "ready:M:b")(now)
-    await swept_to(audited, contents, before, {"placed": 1},
-                   joined(swept(now), {"ready:M:b": ZSet(t1=1.0), "bell:b": ["1"]}))  # fmt: skip
+    changes = {"task:t1": {"ready_at": About(now)}, "ready:M:b": ZSet(t1=1.0), "bell:b": ["1"]}
+    await swept_to(audited, contents, before, {"placed": 1}, joined(swept(now), changes))
 
 
 async def test_a_retrying_task_that_stands_in_no_index_is_put_back_at_its_old_place(
@@ -32,7 +32,8 @@ async def test_a_retrying_task_that_stands_in_no_index_is_put_back_at_its_old_pl
     now = await contents.clock()
     await swept_to(
         audited, contents, without(retrying, "scheduled")(now), {"placed": 1},
-        joined(behind_clock(now), {"task:t1": {"at": "ready:M:b"}, "ready:M:b": ZSet(t1=1.0), "bell:b": ["1"]}),
+        joined(behind_clock(now), {"task:t1": {"at": "ready:M:b", "ready_at": About(now)},
+                                   "ready:M:b": ZSet(t1=1.0), "bell:b": ["1"]}),
     )  # fmt: skip
 
 
@@ -56,8 +57,8 @@ async def test_a_blocked_task_whose_holder_vanished_is_let_in(audited: TaskStore
     before = without(blocked, *gone)(now)
     before["live"], before["caller:alice"] = ZSet(t1=inf), ZSet(t1=now)
     changes = {
-        "task:t1": {"at": "ready:M:b"}, "blocked:alice:s": None, "ready:M:b": ZSet(t1=2.0), "bell:b": ["1"],
-        "session:alice:s": {"holder": "t1", "live": 1},
+        "task:t1": {"at": "ready:M:b", "ready_at": About(now)}, "blocked:alice:s": None, "behind": None,
+        "ready:M:b": ZSet(t1=2.0), "bell:b": ["1"], "session:alice:s": {"holder": "t1", "live": 1},
     }  # fmt: skip
     await swept_to(audited, contents, before, {"placed": 1}, joined(swept(now), changes))
 
