@@ -264,7 +264,7 @@ async def test_what_a_run_leaves_open_is_ended_with_its_attempt(make: MakeTracin
     with trace.within():
         callbacks = list(trace.callbacks())
         late = asyncio.create_task(RunnableLambda(hold).ainvoke("x", {"callbacks": callbacks}))
-    while not callbacks[0]._runs:
+    while not callbacks[0]._runs:  # type: ignore[attr-defined]  # Langfuse's own
         await asyncio.sleep(0.01)
     trace.end(None, None)
     go.set()
