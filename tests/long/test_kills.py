@@ -41,7 +41,8 @@ class Tally:
             self.struck += was_struck
             paid = (len(runs), record["attempt"], record["crashes"], record["retries"])
             if paid != ((2, "2", "1", "0") if was_struck else (1, "1", "0", "0")) or ends != ["success"]:
-                self.wrong.append(f"{task}: {len(runs)} runs, {ends}, {record}")
+                struck = "struck" if was_struck else "not struck"
+                self.wrong.append(f"{struck}: runs, attempt, crashes, retries {paid}, {ends}, {runs}, {record}")
         again = [seen.runs(task)[-1].at for task in held if seen.runs(task)[0].pid == victim]
         self.waits.append(max(again) - killed_at)
 
@@ -56,7 +57,7 @@ class Tally:
         about = f"{about}: of {self.struck} tasks struck, not ended once with one crash charged"
         report(about, "0", str(len(self.wrong)), met=not self.wrong)
         assert self.struck >= len(self.waits)
-        assert self.wrong == []
+        assert not self.wrong, "\n".join(self.wrong)
 
 
 def one_kill(seen: Running, folder: Path, number: int, dice: random.Random) -> tuple[list[str], int, float]:
