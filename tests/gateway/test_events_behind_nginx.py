@@ -126,3 +126,10 @@ def test_the_shipped_time_out_outlasts_what_is_silent():
     (seconds,) = re.findall(r"proxy_read_timeout (\d+)s;", SHIPPED.read_text(encoding="utf-8"))
     settings = Settings(_env_file=None)
     assert int(seconds) > max(60, settings.chat_timeout_seconds, 2 * settings.stream_keepalive_seconds)
+
+
+async def test_what_names_callers_and_their_spend_is_not_passed_on(gateway: RunningGateway, start_nginx: StartNginx):
+    async with through(start_nginx(gateway)) as client:
+        assert (await client.get("/metrics")).status_code == 404
+        assert (await client.get("/ready")).status_code in {200, 503}
+    assert "agent_tasks_submitted_total" in httpx.get(f"{gateway.url}/metrics", trust_env=False).text
