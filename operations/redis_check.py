@@ -105,9 +105,11 @@ def why(error: redis.RedisError) -> str:
 
 def _facts(client: redis.Redis, shown: str) -> RedisFacts:
     info = cast(dict[str, Any], client.info())
-    durability = durability_of(info, fsync(client))
-    if refusal := age_refusal(info) or role_refusal(info) or durability.refusal:
+    if refusal := age_refusal(info) or role_refusal(info):  # before anything that an old one may not answer
         raise CommandError(f"Redis at {shown} {refusal}")
+    durability = durability_of(info, fsync(client))
+    if durability.refusal:
+        raise CommandError(f"Redis at {shown} {durability.refusal}")
     memory, pid = int(info["used_memory"]), int(info["process_id"])
     return RedisFacts(durability.version, memory, durability.promise, durability.warning, pid)
 

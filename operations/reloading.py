@@ -69,7 +69,7 @@ class Reloader:
                     log.info("reload: %s", line)
         except CommandError as error:
             self.failure = str(error)
-            log.error("reload: %s", error)  # noqa: TRY400 an expected fault: the sentence says all
+            log.error("reload failed: %s", error)  # noqa: TRY400 an expected fault: the sentence says all
         else:
             self.failure = ""
             self._due.clear()

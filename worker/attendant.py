@@ -119,7 +119,7 @@ class Attendant:
             *self._command, "--id", name, "--quarantine", self._worker_id, str(os.getpid()),
             stdin=DEVNULL, start_new_session=True,
         )  # fmt: skip
-        log.info("quarantine_started", extra={"worker": name, "pid": self._process.pid})
+        log.info("quarantine_started", extra={"worker": name, "quarantine_pid": self._process.pid})
         if self._stopping:  # it was told while nobody was there to be told
             self._signal(signal.SIGTERM)
         code = await self._until_its_end(self._process, name)

@@ -73,6 +73,13 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
+async def written(client: httpx.AsyncClient, task_id: str, steps: int) -> None:
+    """A worker that is killed takes the notes of its last tenth of a second along."""
+    async with asyncio.timeout(60):
+        while len((await client.get(f"/task/{task_id}")).json()["steps"]) < steps:
+            await asyncio.sleep(0.02)
+
+
 async def healthy(client: httpx.AsyncClient) -> None:
     async with asyncio.timeout(60):
         while True:
@@ -118,6 +125,7 @@ async def test_a_stream_cut_at_every_event_is_the_uncut_one_also_when_its_worker
             ]
             cut = asyncio.create_task(in_pieces(clients, task_id))
             await until(Path(f"{go}.half").exists)
+            await written(clients[0], task_id, STEPS // 2)
             first_worker.send_signal(signal.SIGKILL)
             first_worker.wait()
             deployment.worker("second")

@@ -60,7 +60,7 @@ def test_status_shows_what_is_paused_and_what_cools_down(capsys) -> None:
     report = {
         "ready": True, "gateway": "http://127.0.0.1:1", "problems": [], "model": "M", "simulated": False,
         "agents": {}, "reload": False, "redis": {"url": "redis://x", "private": True}, "queue": {"queued": 3},
-        "workers": None, "processes": [],
+        "workers": None, "processes": [], "metrics": {"gateway": "http://127.0.0.1:1/metrics", "workers": None},
         "paused": [{"kind": "agent", "name": "A", "for_ms": 180_000}],
         "cooling": [
             {"model": "M", "left_ms": 25_000, "error_code": "provider_no_balance"},

@@ -37,7 +37,7 @@ def edit(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-WORKER, GATEWAY, FAILED = "reload: worker-1: replaced", "reload: gateway-1: replaced", "ERROR reload: "
+WORKER, GATEWAY, FAILED = "reload: worker-1: replaced", "reload: gateway-1: replaced", "reload failed: "
 
 
 def settles(copy: Copy, ends_with: str, begin: Callable[[], object]) -> dict[str, int]:

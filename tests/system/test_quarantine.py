@@ -34,7 +34,7 @@ def test_poison_costs_one_worker_and_its_neighbour_succeeds(tmp_path):
         (worker,) = [process for process in status["processes"] if process["role"] == "worker"]
         assert worker["restarts"] == 1
         logs = system.manage("logs", "-n", "1000").stdout
-        alone = {int(pid) for pid in re.findall(r"quarantine_started \S+ pid=(\d+)", logs)}
+        alone = {int(pid) for pid in re.findall(r"quarantine_started \S+ quarantine_pid=(\d+)", logs)}
         assert alone, logs
         shown = {found["pid"] for found in status["workers"] if found["quarantine"]}
         assert shown <= alone

@@ -77,7 +77,7 @@ async def children(worker: WorkerProcess, count: int = 1) -> list[int]:
     """Process ids of the quarantine workers that it has started."""
 
     async def told() -> list[int]:
-        found = re.findall(r"quarantine_started worker=\S+ pid=(\d+)", worker.said())
+        found = re.findall(r"quarantine_started worker=\S+ quarantine_pid=(\d+)", worker.said())
         return [int(pid) for pid in found] if len(found) >= count else []
 
     pids: list[int] = await eventually(told)
