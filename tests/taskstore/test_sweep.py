@@ -88,6 +88,16 @@ async def test_a_busy_worker_that_dies_is_charged_although_it_had_just_claimed(
     assert (record.cause, record.crashes, record.attempt) == ("worker_lost", 1, 1)
 
 
+async def test_a_dead_worker_is_charged_that_renewed_others_just_after_its_claim(
+    audited: TaskStore, contents: Contents
+) -> None:
+    """It had not read the claim's answer yet: the claim's lease ends before a lease is over since the renewal."""
+    await contents.seed(lease_over(LEASE - 300)(await contents.clock()))
+    await audited.sweep()
+    record = await audited.get("t1")
+    assert (record.cause, record.crashes, record.attempt) == ("worker_lost", 1, 1)
+
+
 async def test_a_renewing_worker_is_never_charged(audited: TaskStore, contents: Contents) -> None:
     await contents.seed(lease_over(LEASE - 1_500)(await contents.clock()))
     await audited.sweep()
