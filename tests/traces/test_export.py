@@ -168,6 +168,15 @@ async def test_no_secret_is_in_any_span(
         assert secret not in sent
 
 
+async def test_half_a_surrogate_pair_keeps_nothing_from_being_sent(make: MakeTracing, langfuse: Sink) -> None:
+    """JSON of a model can hold one; OTLP cannot."""
+    traces = make(langfuse)
+    await run(traces, claim(message="half \ud83d of it", user_id="\ud83d"))
+    await traces.close()
+    assert names(langfuse) == NAMES
+    assert langfuse.holds("half ? of it")
+
+
 async def test_what_cannot_be_cleaned_is_not_sent(langfuse: Sink) -> None:
     def broken(text: str) -> str:
         raise ValueError("a rule that breaks")
@@ -264,7 +273,7 @@ async def test_what_a_run_leaves_open_is_ended_with_its_attempt(make: MakeTracin
     with trace.within():
         callbacks = list(trace.callbacks())
         late = asyncio.create_task(RunnableLambda(hold).ainvoke("x", {"callbacks": callbacks}))
-    while not callbacks[0]._runs:  # type: ignore[attr-defined]  # Langfuse's own
+    while not callbacks[0]._calls:  # type: ignore[attr-defined]
         await asyncio.sleep(0.01)
     trace.end(None, None)
     go.set()
