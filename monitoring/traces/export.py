@@ -40,6 +40,11 @@ STRUCTURE = frozenset(
 )
 OURS = "longhaul."
 
+MOST_WHILE_FAILING = 128
+"""Spans that wait for a backend that has not taken the last ones: enough to see that it is back, and no more, as making
+spans that nobody will take costs tasks a quarter of their processor time.
+"""
+
 log = logging.getLogger(__name__)
 
 
@@ -125,6 +130,15 @@ class CheckedExporter(SpanExporter):
             is_sent: metrics.TRACES.labels(backend, "ok" if is_sent else "failed") for is_sent in (True, False)
         }
         self._dropped = metrics.SPANS_DROPPED.labels(backend)
+
+    def skips(self) -> bool:
+        """Whether an attempt that begins now is better not traced: the last batch was not taken, and more wait."""
+        with self._lock:
+            return self._fails and self._waiting >= MOST_WHILE_FAILING
+
+    def skipped(self) -> None:
+        """An attempt was not traced. How many spans it would have had nobody knows: it counts as one."""
+        self._lose(1)
 
     def waits(self) -> None:
         """A span has ended and stands in the queue; a full queue has let go of its oldest one for it."""
