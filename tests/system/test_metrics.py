@@ -1,6 +1,5 @@
 """What a running system counts, with two gateways and two workers, is what its client counted, whoever of them dies."""
 
-import json
 import os
 import signal
 import time
@@ -14,7 +13,6 @@ import httpx
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import free_port
 from tests.system.conftest import System
 
 
@@ -117,30 +115,3 @@ def forgotten(page: str, counts: Path, pid: int) -> bool:
     except httpx.TransportError:
         return False
     return not any(str(pid) in file.name for file in counts.iterdir())
-
-
-def test_two_copies_beside_each_other_count_apart(make_system):
-    """Each has its pages where `status` and the files for Prometheus say, until it stops."""
-    port = free_port()
-    first = make_system(WORKER_METRICS_HOST="127.0.0.1", WORKER_METRICS_PORT=str(port)).start()
-    refused = make_system(WORKER_METRICS_PORT=str(port))
-    said = refused.manage("start")
-    assert (said.returncode, f"port {port} of 127.0.0.1 is taken" in said.stderr) == (1, True)
-    assert "WORKER_METRICS_PORT" in said.stderr
-    second = make_system().start()
-    urls = [system.status()["metrics"] for system in (first, second)]
-    assert urls[0]["workers"] == f"http://127.0.0.1:{port}/metrics"
-    assert urls[1]["workers"] != urls[0]["workers"]
-    for system, url in zip((first, second), urls, strict=True):
-        folder = system.folder / "var" / "prometheus"
-        for name, page in (("gateway", url["gateway"]), ("workers", url["workers"])):
-            (group,) = json.loads((folder / f"{name}.json").read_text())
-            assert group["targets"] == [httpx.URL(page).netloc.decode()]
-        assert url["workers"] in system.manage("status").stdout
-    assert first.ask("Compute 1 + 1")["status"] == "success"
-    run = ("agent_task_run_seconds_count", "default", "Simulator", "success")
-    until(lambda: samples(urls[0]["workers"]).get(run) == 1, "the first copy counts its task")
-    assert run not in samples(urls[1]["workers"])
-    assert first.manage("stop").returncode == 0
-    assert not list((first.folder / "var" / "prometheus").iterdir())
-    assert not (first.folder / "var" / "metrics").exists()
