@@ -14,9 +14,11 @@ SHOWN_BY = {
     "tests/system/test_neighbours.py": {
         "REDIS_URL": "on_one_redis",
         "KEY_PREFIX": "on_one_redis",
-        "GATEWAY_PROCESSES": "test_everything_at_an_uncommon_place",
-        "WORKER_PROCESSES": "test_everything_at_an_uncommon_place",
-        "VAR_DIR": "test_everything_at_an_uncommon_place",
+    },
+    "tests/system/test_metrics.py": {
+        "GATEWAY_PROCESSES": "four",
+        "WORKER_PROCESSES": "four",
+        "VAR_DIR": "four",
     },
     "tests/edges/test_settings_of_a_process.py": {
         "GATEWAY_HOST": "test_a_gateway_listens_where_it_is_told",

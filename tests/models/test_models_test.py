@@ -250,7 +250,7 @@ async def test_a_call_ends_at_its_limit(provider: ScriptedProvider) -> None:
     fault, sentence = told(await called(own(provider.url), seconds=4))
     assert fault == "timeout"
     assert "No answer from 127.0.0.1 within 4 s" in sentence
-    assert "--timeout 6" in sentence
+    assert "--timeout 16" in sentence
     provider.says(Reply(how="drip"))
     assert "began to answer" in told(await called(own(provider.url), seconds=4))[1]
 

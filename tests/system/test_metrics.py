@@ -4,13 +4,14 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.system.conftest import System
@@ -59,8 +60,19 @@ class Counted:
             self.calls[step["kind"], step["name"]] += 1
 
 
-def test_counts_are_exactly_the_client_s_also_after_kills(make_system):
-    system = make_system(GATEWAY_PROCESSES="2", WORKER_PROCESSES="2").start()
+@pytest.fixture(scope="module")
+def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """Two gateways and two workers, at an uncommon place: a path with spaces and letters beyond ASCII."""
+    folder = tmp_path_factory.mktemp("four")
+    system = System(folder, VAR_DIR=str(folder / "wo anders ü"), GATEWAY_PROCESSES="2", WORKER_PROCESSES="2")
+    try:
+        yield system.start()
+    finally:
+        system.end()
+
+
+def test_counts_are_exactly_the_client_s_also_after_kills(four: System):
+    system = four
     pages = system.status()["metrics"]
     client = Counted(system)
 
@@ -104,6 +116,22 @@ def test_counts_are_exactly_the_client_s_also_after_kills(make_system):
     until(
         lambda: samples(pages["workers"])["agent_worker_slots", "free"] == 100, "its successor's slots, and not its own"
     )
+
+
+def test_everything_at_an_uncommon_place(four: System):
+    """A page has what all gateways have counted, whichever answers."""
+    status = four.status()
+    assert {"gateway-1", "gateway-2", "worker-1", "worker-2"} <= {process["name"] for process in status["processes"]}
+    enqueued = ("agent_tasks_enqueued_total",)
+    before = samples(status["metrics"]["gateway"])[enqueued]
+    assert four.ask("Compute 1 + 1")["status"] == "success"
+    for _ in range(20):
+        four.submit("Compute 1 + 1")
+    pages = [samples(status["metrics"]["gateway"])[enqueued] for _ in range(10)]
+    assert pages == [before + 21] * 10
+    place = Path(four.environment["VAR_DIR"])
+    assert (place / "logs").is_dir()
+    assert not (four.folder / "var").exists()
 
 
 def forgotten(page: str, counts: Path, pid: int) -> bool:

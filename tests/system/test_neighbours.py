@@ -92,18 +92,3 @@ def test_a_foreign_redis_at_the_usual_address_is_left_alone(make_system, tmp_pat
     finally:
         foreign.terminate()
         foreign.wait()
-
-
-def test_everything_at_an_uncommon_place(make_system, tmp_path):
-    """Four processes, VAR_DIR elsewhere, a path with spaces and letters beyond ASCII."""
-    place = tmp_path / "wo anders ü"
-    system = make_system(VAR_DIR=str(place), GATEWAY_PROCESSES="2", WORKER_PROCESSES="2").start()
-    names = {process["name"] for process in system.status()["processes"]}
-    assert {"gateway-1", "gateway-2", "worker-1", "worker-2"} <= names
-    assert system.ask("Compute 1 + 1")["status"] == "success"
-    for _ in range(20):
-        system.submit("Compute 1 + 1")
-    pages = {system.http.get("/metrics", headers={"Connection": "close"}).text for _ in range(10)}
-    assert all("agent_tasks_enqueued_total 21.0" in page for page in pages)  # whichever process answers
-    assert (place / "logs").is_dir()
-    assert not (system.folder / "var").exists()
