@@ -147,12 +147,13 @@ class TaskStore:
         answer = await self._scripts.run("read", task_id, caller, "stream")
         if answer == "not_found":
             raise TaskNotFound
-        position, flat, now, held, entries = answer
+        position, flat, now, held, entries, behind = answer
         return TaskHistory(
             record=record_of(task_id, position, flat),
             events=[event_of(entry_id, fields) for entry_id, fields in entries],
             now=moment(now),
             held=held_of(held),
+            behind=behind,
         )
 
     async def look(self, task_id: str, caller: str = ANY_CALLER) -> Look:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from langchain_core.runnables import RunnableLambda
 from langfuse._client.resource_manager import LangfuseResourceManager
+from opentelemetry.trace import StatusCode
 
 from core_config import Settings
 from monitoring import metrics, tracing
@@ -220,6 +221,22 @@ async def test_half_a_surrogate_pair_keeps_nothing_from_being_sent(make: MakeTra
     await traces.close()
     assert names(langfuse) == NAMES
     assert langfuse.holds("half ? of it")
+
+
+async def test_without_contents_nothing_is_sent_that_is_not_known_to_hold_none(make: MakeTracing, otlp: Sink) -> None:
+    """Also what an agent's own code puts into its spans."""
+    traces = make(otlp=otlp, trace_content="off")
+    spans, said = traces._spans, "the customer's words"
+    assert spans
+    with spans.tracer.start_as_current_span("own") as own:
+        own.add_event(f"saw {said}", {"what": said})
+        own.add_link(own.get_span_context(), {"why": said})
+        own.set_attribute("of_a_library_of_tomorrow", said)
+        own.set_status(StatusCode.ERROR, said)
+    await traces.close()
+    (sent,) = otlp.spans()
+    assert (sent.name, sent.failed, sent.said) == ("own", True, ""), "that it failed is structure"
+    assert not otlp.holds(said)
 
 
 async def test_what_cannot_be_cleaned_is_not_sent(langfuse: Sink) -> None:
