@@ -36,6 +36,7 @@ from operations.errors import CommandError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", help="rows or studies to measure, separated by commas (default: all)")
+    parser.add_argument("--only", help="contenders, separated by commas (default: all)")
     parser.add_argument("--rounds", type=count, default=3, help="visits to each contender (default: %(default)s)")
     parser.add_argument("--list", action="store_true", help="the rows, and how each is measured")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write what was found, as JSON")
@@ -44,14 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    names = [name.strip() for name in (arguments.rows or "").split(",") if name.strip()]
     try:
-        studies = catalogue.chosen(names, long=arguments.long)
+        studies = catalogue.chosen(_words(arguments.rows), _words(arguments.only), long=arguments.long)
         before = saved.read(arguments.compare) if arguments.compare else None
-    except catalogue.UnknownRowError as error:
-        raise CommandError(
-            f"there is no row {error.args[0]!r}. There are {', '.join(error.args[1])}.", code=2
-        ) from None
+    except catalogue.UnknownNameError as error:
+        raise CommandError(str(error), code=2) from None
     except saved.SavedRunError as error:
         raise CommandError(f"{error}.", code=2) from None
     if arguments.list:
@@ -68,6 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
     del before
     print(tables.terminal(verdicts.verdicts_of(studies, record.samples), record.failures))
     return code or (1 if any(failure.contender.startswith("Longhaul") for failure in record.failures) else 0)
+
+
+def _words(text: str | None) -> list[str]:
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
 
 
 def listed(studies: Sequence[Study]) -> str:

@@ -163,7 +163,7 @@ PEERS: Final = (
     Entrant("SAQ", "loadtest.bench.peers.saq_queue"),
     Entrant("streaq", "loadtest.bench.peers.streaq_queue"),
     Entrant("taskiq", "loadtest.bench.peers.taskiq_queue"),
-    Entrant("taskiq, lists", "loadtest.bench.peers.taskiq_lists"),
+    Entrant("taskiq-lists", "loadtest.bench.peers.taskiq_lists"),
     Entrant("Celery", "loadtest.bench.peers.celery_queue"),
     Entrant("dramatiq", "loadtest.bench.peers.dramatiq_queue"),
 )
