@@ -5,9 +5,11 @@ from dataclasses import replace
 from typing import Final
 
 from loadtest.bench.queue_study import QUEUE
+from loadtest.bench.rerun_study import RERUN
+from loadtest.bench.span_study import SLOTS_STUDY, WIDE_STUDY
 from loadtest.bench.study import Study
 
-STUDIES: Final[tuple[Study, ...]] = (QUEUE,)
+STUDIES: Final[tuple[Study, ...]] = (QUEUE, WIDE_STUDY, SLOTS_STUDY, RERUN)
 
 
 class UnknownNameError(Exception):

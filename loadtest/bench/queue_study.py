@@ -8,6 +8,7 @@ import psutil
 
 from loadtest.bench.entrants import FLOOR, PEERS, Entrant, LonghaulEntrant, Race
 from loadtest.bench.peers.marks import Mark
+from loadtest.bench.round_trips import RoundTrips
 from loadtest.bench.stage import Stage
 from loadtest.bench.study import BEST_PEER, Contender, Findings, Goal, Row, Study
 
@@ -15,7 +16,7 @@ CONCURRENCY: Final = 50
 IN_SEQUENCE: Final = 400
 PICK_UPS, PICK_UPS_MOST_S, PAUSE_S = 150, 2.5, 0.005
 STEADY, STEADY_EVERY_S = 500, 0.004
-BACKLOG: Final = 3000
+QUIET_S: Final = 1.5
 _DRAIN_S = 30.0
 
 ROWS: Final = (
@@ -40,9 +41,13 @@ ROWS: Final = (
         measured_by=f"As above: of at most {PICK_UPS} tasks, or as many as are done in {PICK_UPS_MOST_S:g} s.",
     ),
     Row(
+        "trips_clock", "nothing to do: round trips", "a second", "lower", counted=True,
+        measured_by=f"Redis's read events of {QUIET_S:g} s in which nothing is submitted.",
+    ),
+    Row(
         "trips_idle", "taking and finishing, idle: round trips", "a task", "lower",
         (Goal("<=", 3),), counted=True,
-        measured_by="Redis's read events while that happens, less the submits'; what runs by the clock is in.",
+        measured_by="Redis's read events meanwhile, less those of the submits and of nothing to do.",
     ),
     Row(
         "trips_steady", "taking and finishing, steady: round trips", "a task", "lower",
@@ -52,7 +57,7 @@ ROWS: Final = (
     Row(
         "trips_backlog", "taking and finishing, backlog: round trips", "a task", "lower",
         (Goal("<=", 0.2),), counted=True,
-        measured_by=f"The same while {BACKLOG} waiting tasks are worked off.",
+        measured_by="The same while thousands of waiting tasks are worked off.",
     ),
     Row(
         "noop", f"no-op tasks, concurrency {CONCURRENCY}", "a second", "higher",
@@ -71,63 +76,69 @@ ROWS: Final = (
 
 
 async def measure(stage: Stage, entrant: Entrant | LonghaulEntrant) -> Findings:
-    race = await entrant.enter(stage, CONCURRENCY)
-    found: dict[str, float] = {}
+    race, backlog = await entrant.enter(stage, CONCURRENCY), entrant.backlog
+    visit = Visit(race, RoundTrips(stage), psutil.Process(stage.redis_pid))
+    await visit.trips.watch_the_clock(QUIET_S)
     race.pause()
-    trips, found["submit"] = await _submit(stage, race, 1)
-    found["submit_trips"] = trips
-    backlog = 1 + IN_SEQUENCE
-    await race.ask("submit", first=backlog, count=BACKLOG - IN_SEQUENCE, at_once=20)
-    await _work_off(stage, race, found)
-    picked = await _idle(stage, race, backlog + BACKLOG, trips)
-    found |= picked
-    found["trips_steady"] = await _steady(stage, race, backlog + BACKLOG + PICK_UPS, trips)
-    return found
+    found = await visit.submit(1, IN_SEQUENCE)
+    to_submit = found["submit_trips"]
+    await race.ask("submit", first=1 + IN_SEQUENCE, count=backlog - IN_SEQUENCE, at_once=20)
+    found |= await visit.work_off(backlog)
+    found |= await visit.idle(1 + backlog, to_submit)
+    found |= await visit.steady(1 + backlog + PICK_UPS, to_submit)
+    return {**found, "trips_clock": visit.trips.by_the_clock}
 
 
-async def _submit(stage: Stage, race: Race, first: int) -> tuple[float, float]:
-    """Round trips of a submit, and how many a second."""
-    before = await stage.reads()
-    took = await race.ask("submit", first=first, count=IN_SEQUENCE)
-    reads = await stage.reads() - before - 1
-    return reads / IN_SEQUENCE, IN_SEQUENCE / took["seconds"]
+class Visit:
+    """To one worker that has room for `CONCURRENCY` tasks."""
 
+    def __init__(self, race: Race, trips: RoundTrips, redis: psutil.Process) -> None:
+        self._race, self.trips, self._redis = race, trips, redis
 
-async def _work_off(stage: Stage, race: Race, found: dict[str, float]) -> None:
-    redis = psutil.Process(stage.redis_pid)
-    reads, worker_s, redis_s = await stage.reads(), race.cpu_seconds(), sum(redis.cpu_times()[:2])
-    race.go()
-    await race.all_ended(1, BACKLOG, _DRAIN_S)
-    reads = await stage.reads() - reads - 1
-    found["noop_cpu"] = 1000 * (race.cpu_seconds() - worker_s) / BACKLOG
-    found["noop_redis"] = 1000 * (sum(redis.cpu_times()[:2]) - redis_s) / BACKLOG
-    found["trips_backlog"] = reads / BACKLOG
-    found["noop"] = rate(race.marks.all(), BACKLOG)
+    async def submit(self, first: int, count: int) -> dict[str, float]:
+        async with self.trips.counted() as asked:
+            took = await self._race.ask("submit", first=first, count=count)
+        return {"submit": count / took["seconds"], "submit_trips": asked.trips / count}
+
+    async def work_off(self, count: int) -> dict[str, float]:
+        """The tasks from 1 on, which wait while the worker stands still."""
+        worker_s, redis_s = self._race.cpu_seconds(), self._redis_seconds()
+        async with self.trips.counted() as asked:
+            self._race.go()
+            await self._race.all_ended(1, count, _DRAIN_S)
+        return {
+            "noop": rate(self._race.marks.all(), count),
+            "noop_cpu": 1000 * (self._race.cpu_seconds() - worker_s) / count,
+            "noop_redis": 1000 * (self._redis_seconds() - redis_s) / count,
+            "trips_backlog": asked.trips / count,
+        }
+
+    async def idle(self, first: int, to_submit: float) -> dict[str, float]:
+        async with self.trips.counted() as asked:
+            answer = await self._race.ask(
+                "pick_up", first=first, count=PICK_UPS, most_s=PICK_UPS_MOST_S, pause_s=PAUSE_S
+            )
+        waits: list[float] = answer["ms"]
+        return {
+            "pickup_p50": statistics.median(waits),
+            "pickup_p99": statistics.quantiles(waits, n=100, method="inclusive")[98],
+            "trips_idle": asked.trips / len(waits) - to_submit,
+        }
+
+    async def steady(self, first: int, to_submit: float) -> dict[str, float]:
+        async with self.trips.counted() as asked:
+            await self._race.ask("steady", first=first, count=STEADY, every_s=STEADY_EVERY_S)
+            await self._race.all_ended(first, STEADY, _DRAIN_S)
+        return {"trips_steady": asked.trips / STEADY - to_submit}
+
+    def _redis_seconds(self) -> float:
+        return sum(self._redis.cpu_times()[:2])
 
 
 def rate(marks: Sequence[Mark], tasks: int) -> float:
     """Tasks a second, from the first one's start to the last one's end, without the warm-up."""
     runs = [mark for mark in marks if 1 <= mark.number <= tasks]
     return 1e9 * len(runs) / (max(mark.ended for mark in runs) - min(mark.began for mark in runs))
-
-
-async def _idle(stage: Stage, race: Race, first: int, trips_to_submit: float) -> dict[str, float]:
-    before = await stage.reads()
-    answer = await race.ask("pick_up", first=first, count=PICK_UPS, most_s=PICK_UPS_MOST_S, pause_s=PAUSE_S)
-    reads = await stage.reads() - before - 1
-    waits: list[float] = answer["ms"]
-    return {
-        "pickup_p50": statistics.median(waits),
-        "pickup_p99": statistics.quantiles(waits, n=100, method="inclusive")[98],
-        "trips_idle": reads / len(waits) - trips_to_submit,
-    }
-
-
-async def _steady(stage: Stage, race: Race, first: int, trips_to_submit: float) -> float:
-    before = await stage.reads()
-    await race.ask("steady", first=first, count=STEADY, every_s=STEADY_EVERY_S)
-    await race.all_ended(first, STEADY, _DRAIN_S)
-    return (await stage.reads() - before - 1) / STEADY - trips_to_submit
 
 
 def contender(entrant: Entrant | LonghaulEntrant) -> Contender:
