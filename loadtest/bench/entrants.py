@@ -15,12 +15,12 @@ from loadtest.bench import longhaul
 from loadtest.bench.peers import longhaul_agent
 from loadtest.bench.peers.marks import Marks
 from loadtest.bench.stage import BenchError, Program, Stage
-from loadtest.bench.study import LONGHAUL
+from loadtest.bench.study import LONGHAUL, Contender, Kind, Measure
 
 WARM_UP = 0
 """The number of the task that shows that a worker works. Measured tasks have higher ones."""
 
-_UP_SECONDS = 60.0
+_UP_SECONDS = 150.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Entrant:
     name: str
     module: str
     python: Literal["ours", "peers"] = "peers"
-    kind: Literal["ours", "variant", "peer", "floor"] = "peer"
+    kind: Kind = "peer"
     backlog: int = 3000
 
     async def enter(self, stage: Stage, concurrency: int = 10, workers: int = 1) -> Race:
@@ -111,7 +111,8 @@ class LonghaulEntrant:
     """`supervised`: the whole system under `manage.py`; otherwise `python -m worker` alone."""
 
     name: str = LONGHAUL
-    kind: Literal["ours", "variant", "peer", "floor"] = "ours"
+    python: Literal["ours"] = "ours"
+    kind: Kind = "ours"
     supervised: bool = True
     backlog: int = 3000
 
@@ -129,6 +130,7 @@ class LonghaulEntrant:
         command = [str(stage.means.python), "-m", "operations.bench_client", "noop", "Simulator"]
         client = await stage.start("client", command, environment={**environment, **given}, stdin=True, stdout=True)
         race = Race(pids, client, Marks(marks))
+        stage.stack.callback(race.go)  # who stands still would not hear that it is to stop
         await _warm(race, started)
         return race
 
@@ -151,6 +153,10 @@ async def _alone(stage: Stage, settings: Mapping[str, str]) -> Started:
         for number in range(1, int(settings.get("WORKER_PROCESSES", "1")) + 1)
     ]
     return [one.pid for one in started], environment, started
+
+
+def contender(entrant: Entrant | LonghaulEntrant, measure: Measure) -> Contender:
+    return Contender(entrant.name, measure, entrant.kind, entrant.python == "peers")
 
 
 def agents_file(folder: Path) -> Path:

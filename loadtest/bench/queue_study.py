@@ -2,28 +2,47 @@
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import psutil
 
-from loadtest.bench.entrants import FLOOR, PEERS, Entrant, LonghaulEntrant, Race
+from loadtest.bench.entrants import FLOOR, PEERS, Entrant, LonghaulEntrant, Race, contender
 from loadtest.bench.peers.marks import Mark
 from loadtest.bench.round_trips import RoundTrips
 from loadtest.bench.stage import Stage
 from loadtest.bench.study import BEST_PEER, Contender, Findings, Goal, Row, Study
 
 CONCURRENCY: Final = 50
-IN_SEQUENCE: Final = 400
-PICK_UPS, PICK_UPS_MOST_S, PAUSE_S = 150, 2.5, 0.005
-STEADY, STEADY_EVERY_S = 500, 0.004
-QUIET_S: Final = 1.5
+SUBMIT_AT_ONCE: Final = 20
 _DRAIN_S = 30.0
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How much of each a visit does: what takes some seconds in all, and for the tests less.
+
+    Of `pick_ups` it does fewer when they take longer than `pick_ups_s`.
+    """
+
+    in_sequence: int = 400
+    backlog: int | None = None
+    """None: the entrant's own."""
+    pick_ups: int = 150
+    pick_ups_s: float = 2.5
+    pause_s: float = 0.005
+    steady: int = 500
+    steady_every_s: float = 0.004
+    quiet_s: float = 1.5
+
+
+FULL: Final = Amounts()
 
 ROWS: Final = (
     Row(
         "submit", "submit in sequence", "a second", "higher",
         (Goal(">=", 2.5, "arq"),),
-        measured_by=f"One client submits {IN_SEQUENCE} tasks, each after the answer to the last; workers stand still.",
+        measured_by=f"One client submits {FULL.in_sequence} tasks, each after the last one's answer; workers stand still.",
     ),
     Row(
         "submit_trips", "submit: round trips", "a task", "lower",
@@ -38,11 +57,11 @@ ROWS: Final = (
     Row(
         "pickup_p99", "pick-up by an idle worker, p99", "ms", "lower",
         (Goal("<=", 1.0, BEST_PEER),),
-        measured_by=f"As above: of at most {PICK_UPS} tasks, or as many as are done in {PICK_UPS_MOST_S:g} s.",
+        measured_by=f"As above: of at most {FULL.pick_ups} tasks, or as many as are done in {FULL.pick_ups_s:g} s.",
     ),
     Row(
         "trips_clock", "nothing to do: round trips", "a second", "lower", counted=True,
-        measured_by=f"Redis's read events of {QUIET_S:g} s in which nothing is submitted.",
+        measured_by=f"Redis's read events of {FULL.quiet_s:g} s in which nothing is submitted.",
     ),
     Row(
         "trips_idle", "taking and finishing, idle: round trips", "a task", "lower",
@@ -52,7 +71,7 @@ ROWS: Final = (
     Row(
         "trips_steady", "taking and finishing, steady: round trips", "a task", "lower",
         (Goal("<=", 2),), counted=True,
-        measured_by=f"The same at {1 / STEADY_EVERY_S:.0f} tasks a second, evenly.",
+        measured_by=f"The same at {1 / FULL.steady_every_s:.0f} tasks a second, evenly.",
     ),
     Row(
         "trips_backlog", "taking and finishing, backlog: round trips", "a task", "lower",
@@ -75,28 +94,29 @@ ROWS: Final = (
 )  # fmt: skip
 
 
-async def measure(stage: Stage, entrant: Entrant | LonghaulEntrant) -> Findings:
-    race, backlog = await entrant.enter(stage, CONCURRENCY), entrant.backlog
-    visit = Visit(race, RoundTrips(stage), psutil.Process(stage.redis_pid))
-    await visit.trips.watch_the_clock(QUIET_S)
+async def measure(stage: Stage, entrant: Entrant | LonghaulEntrant, amounts: Amounts = FULL) -> Findings:
+    race, backlog = await entrant.enter(stage, CONCURRENCY), amounts.backlog or entrant.backlog
+    visit = Visit(amounts, race, RoundTrips(stage), psutil.Process(stage.redis_pid))
+    await visit.trips.watch_the_clock(amounts.quiet_s)
     race.pause()
-    found = await visit.submit(1, IN_SEQUENCE)
+    found = await visit.submit(1, amounts.in_sequence)
     to_submit = found["submit_trips"]
-    await race.ask("submit", first=1 + IN_SEQUENCE, count=backlog - IN_SEQUENCE, at_once=20)
+    rest = backlog - amounts.in_sequence
+    await race.ask("submit", first=1 + amounts.in_sequence, count=rest, at_once=SUBMIT_AT_ONCE)
     found |= await visit.work_off(backlog)
     found |= await visit.idle(1 + backlog, to_submit)
-    found |= await visit.steady(1 + backlog + PICK_UPS, to_submit)
+    found |= await visit.steady(1 + backlog + amounts.pick_ups, to_submit)
     return {**found, "trips_clock": visit.trips.by_the_clock}
 
 
 class Visit:
     """To one worker that has room for `CONCURRENCY` tasks."""
 
-    def __init__(self, race: Race, trips: RoundTrips, redis: psutil.Process) -> None:
-        self._race, self.trips, self._redis = race, trips, redis
+    def __init__(self, amounts: Amounts, race: Race, trips: RoundTrips, redis: psutil.Process) -> None:
+        self._amounts, self._race, self.trips, self._redis = amounts, race, trips, redis
 
     async def submit(self, first: int, count: int) -> dict[str, float]:
-        async with self.trips.counted() as asked:
+        async with self.trips.counted(clock=False) as asked:
             took = await self._race.ask("submit", first=first, count=count)
         return {"submit": count / took["seconds"], "submit_trips": asked.trips / count}
 
@@ -114,9 +134,10 @@ class Visit:
         }
 
     async def idle(self, first: int, to_submit: float) -> dict[str, float]:
+        most = self._amounts
         async with self.trips.counted() as asked:
             answer = await self._race.ask(
-                "pick_up", first=first, count=PICK_UPS, most_s=PICK_UPS_MOST_S, pause_s=PAUSE_S
+                "pick_up", first=first, count=most.pick_ups, most_s=most.pick_ups_s, pause_s=most.pause_s
             )
         waits: list[float] = answer["ms"]
         return {
@@ -126,10 +147,11 @@ class Visit:
         }
 
     async def steady(self, first: int, to_submit: float) -> dict[str, float]:
+        count = self._amounts.steady
         async with self.trips.counted() as asked:
-            await self._race.ask("steady", first=first, count=STEADY, every_s=STEADY_EVERY_S)
-            await self._race.all_ended(first, STEADY, _DRAIN_S)
-        return {"trips_steady": asked.trips / STEADY - to_submit}
+            await self._race.ask("steady", first=first, count=count, every_s=self._amounts.steady_every_s)
+            await self._race.all_ended(first, count, _DRAIN_S)
+        return {"trips_steady": asked.trips / count - to_submit}
 
     def _redis_seconds(self) -> float:
         return sum(self._redis.cpu_times()[:2])
@@ -141,17 +163,11 @@ def rate(marks: Sequence[Mark], tasks: int) -> float:
     return 1e9 * len(runs) / (max(mark.ended for mark in runs) - min(mark.began for mark in runs))
 
 
-def contender(entrant: Entrant | LonghaulEntrant) -> Contender:
+def _contender(entrant: Entrant | LonghaulEntrant) -> Contender:
     async def measured(stage: Stage) -> Findings:
         return await measure(stage, entrant)
 
-    return Contender(entrant.name, measured, entrant.kind)
+    return contender(entrant, measured)
 
 
-QUEUE: Final = Study(
-    "queue",
-    ROWS,
-    tuple(contender(entrant) for entrant in (LonghaulEntrant(), *PEERS, FLOOR)),
-    seconds=60,
-    peers_environment=True,
-)
+QUEUE: Final = Study("queue", ROWS, tuple(_contender(one) for one in (LonghaulEntrant(), *PEERS, FLOOR)), seconds=180)

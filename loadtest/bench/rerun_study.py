@@ -6,7 +6,7 @@ import signal
 import time
 from typing import Final
 
-from loadtest.bench.entrants import PEERS, Entrant, LonghaulEntrant
+from loadtest.bench.entrants import PEERS, Entrant, LonghaulEntrant, contender
 from loadtest.bench.stage import BenchError, Stage
 from loadtest.bench.study import Contender, Findings, Found, Goal, Row, Study
 
@@ -54,7 +54,7 @@ def _contender(entrant: Entrant | LonghaulEntrant, row: str) -> Contender:
     async def measured(stage: Stage) -> Findings:
         return {row: await _measure(stage, entrant)}
 
-    return Contender(entrant.name, measured, entrant.kind)
+    return contender(entrant, measured)
 
 
 RERUN: Final = Study(
@@ -65,7 +65,6 @@ RERUN: Final = Study(
         _contender(LonghaulEntrant(UNMANAGED, supervised=False), "rerun"),
         *(_contender(peer, "rerun") for peer in PEERS),
     ),
-    seconds=200,
+    seconds=300,
     most_rounds=1,
-    peers_environment=True,
 )

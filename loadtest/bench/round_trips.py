@@ -28,11 +28,11 @@ class RoundTrips:
         self.by_the_clock = quiet.trips / (seconds + _SETTLE_S)
 
     @asynccontextmanager
-    async def counted(self) -> AsyncIterator[Counted]:
-        """What everybody asks meanwhile, less what the clock makes them ask."""
+    async def counted(self, *, clock: bool = True) -> AsyncIterator[Counted]:
+        """What everybody asks meanwhile, less what the `clock` makes them ask: nothing while they stand still."""
         found, begun = Counted(), time.monotonic()
         before = await self._stage.reads()
         yield found
         await asyncio.sleep(_SETTLE_S)
         asked = await self._stage.reads() - before - 1  # that question itself
-        found.trips = max(0.0, asked - self.by_the_clock * (time.monotonic() - begun))
+        found.trips = max(0.0, asked - (self.by_the_clock * (time.monotonic() - begun) if clock else 0.0))

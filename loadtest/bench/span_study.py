@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from loadtest.bench.entrants import PEERS, Entrant, LonghaulEntrant
+from loadtest.bench.entrants import PEERS, Entrant, LonghaulEntrant, contender
 from loadtest.bench.peers.marks import Mark
 from loadtest.bench.queue_study import rate
 from loadtest.bench.stage import BenchError, Stage
@@ -42,18 +42,16 @@ def _wide(entrant: Entrant | LonghaulEntrant) -> Contender:
         marks = await _run(stage, entrant, WIDE, WIDE, WIDE_S)
         return {"wide": (max(mark.ended for mark in marks) - min(mark.began for mark in marks)) / 1e9}
 
-    return Contender(entrant.name, measured, entrant.kind)
+    return contender(entrant, measured)
 
 
 def _slots(entrant: Entrant | LonghaulEntrant) -> Contender:
     async def measured(stage: Stage) -> Findings:
         return {"slots": rate(await _run(stage, entrant, SLOTS, SHORT, SHORT_S), SHORT)}
 
-    return Contender(entrant.name, measured, entrant.kind)
+    return contender(entrant, measured)
 
 
 _ALL: Final = (LonghaulEntrant(), *PEERS)
-WIDE_STUDY: Final = Study("wide", (WIDE_ROW,), tuple(_wide(one) for one in _ALL), seconds=90, peers_environment=True)
-SLOTS_STUDY: Final = Study(
-    "slots", (SLOTS_ROW,), tuple(_slots(one) for one in _ALL), seconds=60, peers_environment=True
-)
+WIDE_STUDY: Final = Study("wide", (WIDE_ROW,), tuple(_wide(one) for one in _ALL), seconds=200)
+SLOTS_STUDY: Final = Study("slots", (SLOTS_ROW,), tuple(_slots(one) for one in _ALL), seconds=200)
