@@ -44,12 +44,14 @@ BODY_PROBLEMS = (
 )
 """What a route that submits can answer."""
 
+LONGEST_IDEMPOTENCY_KEY = 255
+
 IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
         min_length=1,
-        max_length=255,
+        max_length=LONGEST_IDEMPOTENCY_KEY,
         pattern=r"^[\x21-\x7e]+$",
         description="The same key and body give the same task again; another body is a 409.",
     ),

@@ -16,7 +16,7 @@ from core_config import Settings, load_registry
 from monitoring.logs import setup_logging
 from monitoring.tracing import Tracing
 from taskstore.records import WorkerInfo
-from tests.worker.forks import fork_workers
+from tests.worker.agent_forks import fork_workers
 from worker.engine import Engine
 from worker.executor import Executor
 

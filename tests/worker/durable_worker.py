@@ -24,7 +24,7 @@ from taskstore.claims import Settled, Settlement
 from taskstore.records import WorkerInfo
 from taskstore.steps import StepBatch
 from taskstore.store import TaskStore
-from tests.worker.forks import fork_workers
+from tests.worker.agent_forks import fork_workers
 from worker.engine import Engine
 from worker.executor import Executor
 from worker.ledger import BEGUN

@@ -1,41 +1,61 @@
-"""Worker processes with the real agent, forked from one that has imported it: a start then takes milliseconds."""
+"""Scripted workers forked from one process that has imported what they need: each has the second that it would take.
 
-import asyncio
-import contextlib
-import json
+What is forked is a process of its own like any other: its own pid, signals, exit code and log.
+"""
+
+import multiprocessing
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from agent.errors import AgentError
-from agent.meter import Meter
-from agent.runner import AgentRunner
-from agent.work import AgentWork
-from core_config import SIMULATOR, Settings
+from core_config import ROOT
 
-
-async def _warm_up() -> None:
-    """What the first call loads, all workers have: it fails, since nobody listens there."""
-    runner = AgentRunner(Settings(_env_file=None, simulator_port=1))
-    with contextlib.suppress(AgentError):
-        await runner.run(AgentWork(task_id="t", message="go", model=SIMULATOR), Meter())
-    await runner.close()
+_FORKS = multiprocessing.get_context("forkserver")
+_MODULE = "tests.worker.scripted"
 
 
-def fork_workers(run: Callable[..., None]) -> None:
-    """Until stdin ends: forks a worker for each of its lines, JSON of `run`'s arguments, and answers with its id."""
-    asyncio.run(_warm_up())
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are not waited for
-    for line in sys.stdin:
-        wanted = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            sys.stdin.close()
-            try:
-                run(**wanted)
-            finally:
-                os._exit(0)
-        sys.stdout.write(f"{pid}\n")
-        sys.stdout.flush()
+class Forked:
+    """What a test does with a `subprocess.Popen`."""
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        _FORKS.set_forkserver_preload([_MODULE])
+        self._process = _FORKS.Process(target=_run, args=(list(arguments), dict(environment), str(log)))
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        """As Popen's: below 0 for the signal that ended it."""
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        code = self._process.exitcode
+        if code is None:
+            raise subprocess.TimeoutExpired(_MODULE, timeout or 0)
+        return code
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def _run(arguments: list[str], environment: dict[str, str], log: str) -> None:
+    """In the fork: becomes `python -m tests.worker.scripted ARGUMENTS`, which writes to `log`."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(descriptor, stream.fileno())
+    os.close(descriptor)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(ROOT)
+    sys.argv = [_MODULE, *arguments]
+    from tests.worker import scripted  # noqa: PLC0415  as the fork has it, and not the process that asks for one
+
+    scripted.main()
