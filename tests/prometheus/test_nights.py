@@ -87,7 +87,7 @@ def has_died(name: str, status: str) -> bool:
 
 
 def a_slow_model(watched: Watched, prometheus: Prometheus, night: str) -> None:
-    tasks = []
+    tasks: list[str] = []
 
     def stage() -> None:
         tasks.append(watched.ask("[[delay=1.5]] hello", model="Sluggish")["task_id"])
@@ -117,7 +117,7 @@ def a_dead_key(watched: Watched, prometheus: Prometheus, night: str) -> None:
 
 
 def one_noisy_caller(watched: Watched, prometheus: Prometheus, night: str) -> None:
-    tasks = []
+    tasks: list[str] = []
 
     def stage() -> None:
         """Twice it is more than all slots."""
@@ -131,7 +131,7 @@ def one_noisy_caller(watched: Watched, prometheus: Prometheus, night: str) -> No
 
 
 def a_failing_tool(watched: Watched, prometheus: Prometheus, night: str) -> None:
-    tasks = []
+    tasks: list[str] = []
 
     def stage() -> None:
         tasks.append(watched.ask("Compute 1 / 0")["task_id"])
@@ -183,7 +183,7 @@ def a_retry_storm(watched: Watched, prometheus: Prometheus, night: str) -> None:
 
 
 def spend_doubled(watched: Watched, prometheus: Prometheus, night: str) -> None:
-    tasks = []
+    tasks: list[str] = []
 
     def stage() -> None:
         tasks.append(watched.ask("hello", model="Dear")["task_id"])
