@@ -13,7 +13,7 @@ from langfuse._client.resource_manager import LangfuseResourceManager
 from core_config import Settings
 from monitoring import metrics, tracing
 from monitoring.logs import Redactor, secrets_of
-from monitoring.traces import provider
+from monitoring.traces import export, provider
 from monitoring.traces.trace import NOT_TRACED
 from monitoring.tracing import Tracing
 from taskstore.claims import Claim, Settlement
@@ -168,6 +168,60 @@ async def test_no_secret_is_in_any_span(
         assert secret not in sent
 
 
+async def test_while_nobody_takes_spans_few_are_made(
+    make: MakeTracing, langfuse: Sink, otlp: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "MOST_WHILE_FAILING", len(NAMES) + 1)
+    monkeypatch.setenv("LANGFUSE_FLUSH_INTERVAL", "3600")
+    langfuse.status = 401
+    traces = make(langfuse)
+    await run(traces)
+    spans = traces._spans
+    assert spans
+
+    def flush() -> None:
+        spans._provider.processors[-1].force_flush()
+
+    for _ in range(2):
+        await run(traces)
+    assert len(langfuse.requests) == 0, "nobody was asked so far, so all are traced"
+    flush()
+    before = counted(provider.LANGFUSE)[2]
+    for _ in range(2):
+        await run(traces)
+    assert counted(provider.LANGFUSE)[2] == before, "fewer wait than are let wait"
+    assert traces.begin(claim()) is NOT_TRACED
+    assert counted(provider.LANGFUSE)[2] == before + 1
+    langfuse.status = 200
+    flush()
+    assert traces.begin(claim()) is not NOT_TRACED, "it takes them again"
+
+
+async def test_one_backend_that_takes_them_is_enough(
+    make: MakeTracing, langfuse: Sink, otlp: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "MOST_WHILE_FAILING", 0)
+    monkeypatch.setattr(provider, "SEND_S", 0.2)
+    langfuse.status = 401
+    traces = make(langfuse, otlp)
+    await run(traces)
+    spans = traces._spans
+    assert spans
+    for processor in spans._provider.processors:
+        processor.force_flush()
+    assert [exporter.skips() for exporter in spans.exporters] == [True, False]
+    assert traces.begin(claim()) is not NOT_TRACED
+
+
+async def test_half_a_surrogate_pair_keeps_nothing_from_being_sent(make: MakeTracing, langfuse: Sink) -> None:
+    """JSON of a model can hold one; OTLP cannot."""
+    traces = make(langfuse)
+    await run(traces, claim(message="half \ud83d of it", user_id="\ud83d"))
+    await traces.close()
+    assert names(langfuse) == NAMES
+    assert langfuse.holds("half ? of it")
+
+
 async def test_what_cannot_be_cleaned_is_not_sent(langfuse: Sink) -> None:
     def broken(text: str) -> str:
         raise ValueError("a rule that breaks")
@@ -264,7 +318,7 @@ async def test_what_a_run_leaves_open_is_ended_with_its_attempt(make: MakeTracin
     with trace.within():
         callbacks = list(trace.callbacks())
         late = asyncio.create_task(RunnableLambda(hold).ainvoke("x", {"callbacks": callbacks}))
-    while not callbacks[0]._runs:  # type: ignore[attr-defined]  # Langfuse's own
+    while not callbacks[0]._calls:  # type: ignore[attr-defined]
         await asyncio.sleep(0.01)
     trace.end(None, None)
     go.set()
