@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from math import ceil
 from typing import Any
 
 import gevent
@@ -76,10 +77,13 @@ class Asking(User):
     def lost(self, began: float, why: str) -> None:
         self.time_task(f"{figures.FINAL_NAME} ({self.way})", began, Failure(why))
 
-    def ask_until_final(self, began: float, task_id: str, name: str, query: str, pause: float) -> None:
-        while time.perf_counter() - began < self.options.task_timeout:
+    def ask_until_final(self, began: float, task_id: str, *, pause: float, wait: bool = False) -> None:
+        name, query = ("/task/{id}?wait", "?wait={}") if wait else ("/task/{id}", "")
+        while (left := began + self.options.task_timeout - time.perf_counter()) > 0:
             gevent.sleep(pause)
-            with self.answered("GET", f"/task/{task_id}{query}", name) as response:
+            with self.answered(
+                "GET", f"/task/{task_id}{query.format(min(WAIT_SECONDS, ceil(left)))}", name
+            ) as response:
                 status = response.status_code
                 view = json.loads(response.text) if status == 200 else {}
             if view.get("status") in FINAL:
@@ -99,7 +103,7 @@ class PollingUser(Asking, FastHttpUser):
     def ask(self) -> None:
         began = time.perf_counter()
         if task_id := self.submit():
-            self.ask_until_final(began, task_id, "/task/{id}", "", self.options.poll_every)
+            self.ask_until_final(began, task_id, pause=self.options.poll_every)
 
 
 class WaitingUser(Asking, FastHttpUser):
@@ -110,7 +114,7 @@ class WaitingUser(Asking, FastHttpUser):
     def ask(self) -> None:
         began = time.perf_counter()
         if task_id := self.submit():
-            self.ask_until_final(began, task_id, "/task/{id}?wait", f"?wait={WAIT_SECONDS}", 0.0)
+            self.ask_until_final(began, task_id, pause=0.0, wait=True)
 
 
 class ChattingUser(Asking, FastHttpUser):

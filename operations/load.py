@@ -11,6 +11,7 @@ Exit codes: 0 nothing failed, 1 something failed, 2 wrong usage, 3 nothing was a
 """
 
 import argparse
+import contextlib
 import datetime as dt
 import importlib.util
 import json
@@ -147,7 +148,7 @@ def _command(arguments: argparse.Namespace, weights: dict[str, int], host: str, 
         "html": folder / "report.html",
         "csv": folder / "figures",
         "summary-file": folder / "summary.json",
-        "json-file": folder / "locust.json",  # in place of Locust's tables on the terminal
+        "json-file": folder / "locust",  # .json: in place of Locust's tables on the terminal
         "loglevel": "WARNING",
         **{f"weight-{way}": weight for way, weight in weights.items()},
     }
@@ -156,7 +157,7 @@ def _command(arguments: argparse.Namespace, weights: dict[str, int], host: str, 
             options[name.replace("_", "-")] = value
     if arguments.processes:
         port = free_port()
-        options |= {"processes": arguments.processes, "master-bind-host": "127.0.0.1"}
+        options |= {"processes": arguments.processes, "expect-workers-max-wait": 60, "master-bind-host": "127.0.0.1"}
         options |= {"master-bind-port": port, "master-port": port}
     # with `=`, so that a message may begin with a dash
     words = [f"--{name}={value}" for name, value in options.items()]
@@ -185,9 +186,10 @@ def _locust(command: list[str], environment: dict[str, str], folder: Path) -> in
             process.wait(_FINISH_SECONDS + 30)
             return 130
         finally:
-            if process.poll() is None:
+            # with --processes it has children of its own, which a busy machine lets linger
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.wait()
 
 
 def _told(folder: Path, code: int) -> int:

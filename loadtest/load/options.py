@@ -16,10 +16,9 @@ WAYS = {
 
 def add_options(parser: Any) -> None:
     """Adds ours to Locust's parser. A weight of 0 leaves that kind of user out."""
-    ours = parser.add_argument_group("Longhaul")
 
     def add(name: str, **more: Any) -> None:
-        ours.add_argument(f"--{name}", env_var=f"LOAD_{name.upper().replace('-', '_')}", **more)
+        parser.add_argument(f"--{name}", env_var=f"LOAD_{name.upper().replace('-', '_')}", **more)
 
     for way, (weight, how) in WAYS.items():
         add(f"weight-{way}", type=_weight, default=weight, help=f"weight of users that {how} (default: {weight})")
