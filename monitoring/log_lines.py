@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from .light_structlog import structlog
@@ -27,6 +28,7 @@ WrappedLogger = structlog.typing.WrappedLogger
 
 HEAD = ("at", "level", "process", "pid", "logger", "event")
 """What every line begins with. A field that somebody calls so gets a `_` at its end."""
+_head_of = itemgetter(*HEAD)
 _OURS = HEAD[:4]
 """Of these nothing comes from outside."""
 LONGEST_VALUE = 32_000
@@ -105,10 +107,11 @@ class Line:
         self._event, self._value = _kept(self._event_of), _kept(self._value_of)
 
     def __call__(self, _: WrappedLogger, __: str, line: EventDict) -> str:
-        at, level, process, pid, logger, event = (line.pop(name) for name in HEAD)
+        at, level, process, pid, logger, event = _head_of(line)
         parts = [at, level, f"{process}[{pid}]", logger, self._event(str(event))]
         for name, value in line.items():
-            parts.append(f"{self._name(name)}={self._value(str(value))}")
+            if name not in HEAD:
+                parts.append(f"{name if name.isidentifier() else self._name(name)}={self._value(str(value))}")
         return " ".join(parts)
 
     def _event_of(self, text: str) -> str:
@@ -120,7 +123,7 @@ class Line:
         return value if _PLAIN_VALUE.fullmatch(value) and value.isprintable() else _quoted(value)
 
     def _name(self, name: str) -> str:
-        return name if name.isidentifier() else re.sub(r"\W", "_", self._redact(name)) or "_"
+        return re.sub(r"\W", "_", self._redact(name)) or "_"
 
 
 class Json:

@@ -78,6 +78,8 @@ def setup_logging(
             ],
         )
     )
+    # no line shows these, and each costs a system call or a look around, for every line
+    logging.logProcesses = logging.logThreads = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     _set_levels(root, settings)

@@ -43,6 +43,7 @@ TYPES = (sys.executable, "-m", "mypy")
 TESTS = (sys.executable, "-m", "pytest")
 
 _MOST_PROCESSES = 8
+_TESTS_FAILED = 1  # pytest's exit code of a run that came to its end; after others nobody knows what was not run
 _SECONDS_TO_END = 60.0  # after Ctrl-C: the tests end what they have started
 
 
@@ -89,8 +90,9 @@ def _everything(run_id: str, folder: Path, *, again: bool) -> int:
         said.seek(0)
         print(f"\n== types said:\n{said.read().decode(errors='replace')}", end="")
     results += [types, tests]
-    code, last = (tests.code or 0), []
-    if again and code and (tried := second_try.due(outcomes)):
+    code = tests.code or 0
+    last: list[str] = []
+    if again and code == _TESTS_FAILED and (tried := second_try.due(outcomes)):
         alone = folder / "alone"
         with Step("second try", (*TESTS, *second_try.recorded_in(alone), *tried), run_id) as second:
             second.wait()

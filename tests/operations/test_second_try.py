@@ -105,6 +105,11 @@ def test_there_is_no_second_try(
     assert run(project, capfd, *tests, options=options) == ["1", "ok     types", "FAILED tests"]
 
 
+def test_a_run_that_was_broken_off_gets_none(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (project / "conftest.py").write_text("def pytest_sessionfinish(session): session.exitstatus = 3\n")
+    assert run(project, capfd, CROWDED) == ["1", "ok     types", "FAILED tests"]
+
+
 def test_a_file_that_cannot_be_read_gets_none(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (project / "test_broken.py").write_text("import no_such_module\n")
     assert run(project, capfd, CROWDED) == ["1", "ok     types", "FAILED tests"]
