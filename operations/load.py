@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from core_config import ROOT, is_loopback, nearest
+from core_config import ROOT, is_loopback, keep_loopback_off_proxies, nearest
 from longhaul_client import LonghaulError
 from operations import configuration
 from operations.argument_types import count, seconds
@@ -81,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     key = None if arguments.key is None else key_of(arguments.key)
     _demand(host, key, arguments)
     folder = _folder(configuration.var_dir())
+    keep_loopback_off_proxies()
     print(f"Loading {host} with {arguments.users} users for {arguments.run_time} s. Ctrl-C ends it early.", flush=True)
     code = _locust(_command(arguments, weights, host, folder), _environment(key), folder)
     return _told(folder, code)
@@ -183,11 +184,12 @@ def _locust(command: list[str], environment: dict[str, str], folder: Path) -> in
         except KeyboardInterrupt:
             print("Ending; those who wait for an answer may get it. Ctrl-C again ends at once.", flush=True)
             process.send_signal(signal.SIGINT)
-            process.wait(_FINISH_SECONDS + 30)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_FINISH_SECONDS + 30)
             return 130
         finally:
             # with --processes it has children of its own, which a busy machine lets linger
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
