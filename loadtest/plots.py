@@ -1,7 +1,8 @@
 """Charts as SVG text, to stand in a page of HTML: no library, no script, readable in light and in dark.
 
 A chart is 720 by 360 units and scales with the page. Colours follow the reader's `prefers-color-scheme`; series also
-differ by dash and marker. Values that are not finite, and on a logarithmic axis those that are not above 0, are left out.
+differ by dash and marker. Values that are not finite, and on a logarithmic axis those that are not above 0, are left
+out.
 """
 
 import math
