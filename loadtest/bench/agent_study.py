@@ -22,8 +22,8 @@ ROWS: Final = (
     Row(
         "agent", f"three-call agent run, {AT_ONCE} at once: processor time", "ms", "lower",
         (Goal("<=", 1.0, BEST_PEER),),
-        measured_by=f"Of the agent's process, over {RUNS} runs on a scripted model server; Longhaul's is a whole worker "
-        "with its queue, durable steps, steps and metrics. All under uvloop, each agent built once, tracing off.",
+        measured_by=f"Of the agent's process, over {RUNS} runs on a scripted model server; Longhaul's is a whole "
+        "worker with its queue, durable steps, steps and metrics. All under uvloop, each agent built once, tracing off.",
     ),
     Row(
         "agent_alone", "the same less what a task without calls takes", "ms", "lower",
@@ -36,8 +36,8 @@ ADDED_ROWS: Final = (
     Row(
         "added", "what Longhaul adds to LangChain and LiteLLM, durable steps off", "ms a call", "lower",
         (Goal("<=", 1.0),),
-        measured_by="Processor time of a run as the worker makes it, until its outcome is written, less one of create_agent "
-        f"on ChatLiteLLM in the same process, which takes {TURNS} turns with it; a third of that.",
+        measured_by="Processor time of a run as the worker makes it, until its outcome is written, less one of "
+        f"create_agent on ChatLiteLLM in the same process, which takes {TURNS} turns with it; a third of that.",
     ),
     Row(
         "added_durable", "the same, durable steps on", "ms a call", "lower",

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import httpx
@@ -112,5 +111,3 @@ def _told(answer: httpx.Response) -> dict[str, Any]:
         raise BenchError(f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text}")
     told: dict[str, Any] = answer.json()
     return told
-
-

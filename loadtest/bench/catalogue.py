@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from loadtest.bench.agent_study import ADDED, AGENT, TRACING
+from loadtest.bench.http_study import HTTP
+from loadtest.bench.memory_study import WAITING_RUNS, WATCHING
 from loadtest.bench.queue_study import QUEUE
 from loadtest.bench.study import Study
 
-STUDIES: Final[tuple[Study, ...]] = (QUEUE,)
+STUDIES: Final[tuple[Study, ...]] = (QUEUE, HTTP, AGENT, ADDED, TRACING, WATCHING, WAITING_RUNS)
 
 
 class UnknownNameError(Exception):

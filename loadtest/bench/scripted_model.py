@@ -4,7 +4,8 @@
 
 `POST /v1/chat/completions` asks for the tool `calculator` twice, then answers: a run is three calls. It does not parse
 the conversation, it counts what the assistant has said. A conversation with HOLD in it is answered when `POST /release`
-comes; `GET /held` says how many wait. It streams nothing. Whatever else it is sent, such as spans, it takes and forgets.
+comes; `GET /held` says how many wait. It streams nothing. Whatever else it is sent, such as spans, it takes and
+forgets.
 """
 
 import asyncio

@@ -8,7 +8,7 @@ from loadtest.bench.peers.agent_tool import calculator
 
 
 async def make(url: str) -> agent_runs.Agents:
-    model = OpenAILike(id="scripted", base_url=url, api_key="none-needed", max_retries=0)
+    model = OpenAILike(id="scripted", base_url=url, api_key="none-needed", max_retries=0, timeout=agent_runs.PATIENCE_S)
     agent = Agent(model=model, instructions=agent_runs.PROMPT, tools=[calculator], telemetry=False)
 
     async def run(message: str) -> str:

@@ -1,4 +1,4 @@
-"""LangChain's create_agent over ChatLiteLLM, built once: what Longhaul's agents are made of, with nothing of Longhaul's.
+"""LangChain's create_agent over ChatLiteLLM, built once: what Longhaul's agents are made of, and nothing of Longhaul's.
 
 It has the switches of LiteLLM's own that Longhaul's workers set, so that the difference to them is Longhaul's.
 """

@@ -9,7 +9,7 @@ from loadtest.bench.peers.agent_tool import calculator
 
 async def make(url: str) -> agent_runs.Agents:
     set_tracing_disabled(True)
-    client = AsyncOpenAI(base_url=url, api_key="none-needed", max_retries=0)
+    client = AsyncOpenAI(base_url=url, api_key="none-needed", max_retries=0, timeout=agent_runs.PATIENCE_S)
     model = OpenAIChatCompletionsModel(model="scripted", openai_client=client)
     agent = Agent(name="bench", instructions=agent_runs.PROMPT, model=model, tools=[function_tool(calculator)])
 
