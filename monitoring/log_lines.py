@@ -13,8 +13,10 @@ import math
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from .light_structlog import structlog
@@ -26,12 +28,18 @@ WrappedLogger = structlog.typing.WrappedLogger
 
 HEAD = ("at", "level", "process", "pid", "logger", "event")
 """What every line begins with. A field that somebody calls so gets a `_` at its end."""
+_head_of = itemgetter(*HEAD)
 _OURS = HEAD[:4]
 """Of these nothing comes from outside."""
 LONGEST_VALUE = 32_000
 """Characters of one value. Of a longer one, such as the traceback of a deep recursion, the middle is left out."""
 DEEPEST = 6
 """Levels of a nested value that JSON lines keep; deeper ones are written as text."""
+
+SHORT, MOST_SHORT = 100, 1000
+"""Of texts with so many characters at most, the forms of the last so many are kept: most come again in the next line
+(a caller, a model, a status), and finding out that one holds no secret takes longer than all else about it.
+"""
 
 _EDGE = 500
 """Characters beside what is left out that go too: a secret that was cut in two could stand there."""
@@ -54,14 +62,14 @@ class Arranged:
 
     def __init__(self, process: str) -> None:
         self._process, self._pid = process, os.getpid()
+        self._second, self._second_text = -1, ""
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
         record: logging.LogRecord = event.pop("_record")
         from_structlog: bool = event.pop("_from_structlog")
         exception, stack = event.pop("exception", None), event.pop("stack_info", None)
-        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line: EventDict = {
-            "at": f"{seconds}.{int(record.msecs):03d}Z",
+            "at": f"{self._until_second(record.created)}.{int(record.msecs):03d}Z",
             "level": record.levelname,
             "process": self._process,
             "pid": self._pid,
@@ -82,6 +90,12 @@ class Arranged:
             line["stack"] = stack
         return line
 
+    def _until_second(self, created: float) -> str:
+        second = int(created)
+        if second != self._second:
+            self._second, self._second_text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return self._second_text
+
 
 class Line:
     """Readable in a terminal: head, then ` key=value`s. Values, and an event that could be taken for some, are JSON
@@ -90,21 +104,26 @@ class Line:
 
     def __init__(self, redact: Redactor) -> None:
         self._redact = redact
+        self._event, self._value = _kept(self._event_of), _kept(self._value_of)
 
     def __call__(self, _: WrappedLogger, __: str, line: EventDict) -> str:
-        at, level, process, pid, logger, event = (line.pop(name) for name in HEAD)
-        event = _text(event, self._redact)
-        if not event.isprintable() or "=" in event or '"' in event:
-            event = _quoted(event)
-        parts = [at, level, f"{process}[{pid}]", logger, event]
+        at, level, process, pid, logger, event = _head_of(line)
+        parts = [at, level, f"{process}[{pid}]", logger, self._event(str(event))]
         for name, value in line.items():
-            text = _text(value, self._redact)
-            plain = _PLAIN_VALUE.fullmatch(text) and text.isprintable()
-            parts.append(f"{self._name(name)}={text if plain else _quoted(text)}")
+            if name not in HEAD:
+                parts.append(f"{name if name.isidentifier() else self._name(name)}={self._value(str(value))}")
         return " ".join(parts)
 
+    def _event_of(self, text: str) -> str:
+        event = _text(text, self._redact)
+        return event if event.isprintable() and "=" not in event and '"' not in event else _quoted(event)
+
+    def _value_of(self, text: str) -> str:
+        value = _text(text, self._redact)
+        return value if _PLAIN_VALUE.fullmatch(value) and value.isprintable() else _quoted(value)
+
     def _name(self, name: str) -> str:
-        return name if name.isidentifier() else re.sub(r"\W", "_", self._redact(name)) or "_"
+        return re.sub(r"\W", "_", self._redact(name)) or "_"
 
 
 class Json:
@@ -112,6 +131,7 @@ class Json:
 
     def __init__(self, redact: Redactor) -> None:
         self._redact = redact
+        self._text = _kept(lambda text: _text(text, redact))
 
     def __call__(self, _: WrappedLogger, __: str, line: EventDict) -> str:
         made = {name: line.pop(name) for name in _OURS}
@@ -125,18 +145,22 @@ class Json:
         if isinstance(value, float):
             return value if math.isfinite(value) else str(value)
         if deepest and isinstance(value, Mapping):
-            return {_text(name, self._redact): self._plain(one, deepest - 1) for name, one in value.items()}
+            return {self._text(str(name)): self._plain(one, deepest - 1) for name, one in value.items()}
         if deepest and isinstance(value, list | tuple | AbstractSet):
             return [self._plain(one, deepest - 1) for one in value]
-        return _text(value, self._redact)
+        return self._text(str(value))
+
+
+def _kept(form: Callable[[str], str]) -> Callable[[str], str]:
+    short = lru_cache(MOST_SHORT)(form)
+    return lambda text: short(text) if len(text) <= SHORT else form(text)
 
 
 def _free(name: str) -> str:
     return f"{name}_" if name in HEAD else name
 
 
-def _text(value: Any, redact: Redactor) -> str:
-    text = str(value)
+def _text(text: str, redact: Redactor) -> str:
     if len(text) <= LONGEST_VALUE:
         return redact(text)
     half = LONGEST_VALUE // 2

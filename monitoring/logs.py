@@ -9,11 +9,12 @@ import sys
 import threading
 from collections.abc import Iterable
 from types import TracebackType
+from typing import Any
 
 from core_config import Settings
 
 from .light_structlog import structlog
-from .log_lines import Arranged, Json, Line, own_fields
+from .log_lines import Arranged, EventDict, Json, Line, own_fields
 from .redaction import REDACTED, Redactor, secrets_of
 
 __all__ = ["REDACTED", "Redactor", "log_what_ends_it", "secrets_of", "setup_logging"]
@@ -30,7 +31,7 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         try:
-            return super().format(record)
+            return super().format(record) if hasattr(record, "_logger") else self._of_standard_logger(record)
         except Exception as error:  # noqa: BLE001  whatever a value's own code raises
             told = logging.makeLogRecord(
                 {
@@ -44,6 +45,18 @@ class LineFormatter(structlog.stdlib.ProcessorFormatter):
                 }
             )
             return super().format(told)
+
+    def _of_standard_logger(self, record: logging.LogRecord) -> str:
+        """As structlog makes it, without the second record that it makes of each: nothing here changes the first."""
+        event: EventDict = {"event": record.getMessage(), "_record": record, "_from_structlog": False}
+        if record.exc_info:
+            event["exc_info"] = record.exc_info
+        if record.stack_info:
+            event["stack_info"] = record.stack_info
+        line: Any = own_fields(None, "", event)
+        for processor in self.processors:
+            line = processor(None, "", line)
+        return str(line)
 
 
 def setup_logging(
@@ -65,6 +78,8 @@ def setup_logging(
             ],
         )
     )
+    # no line shows these, and each costs a system call or a look around, for every line
+    logging.logProcesses = logging.logThreads = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     _set_levels(root, settings)

@@ -147,8 +147,26 @@ def join() -> tuple[CountsDirectory | None, str]:
             joined = directory
     if joined is None:
         os.environ.pop(MULTIPROC_DIR, None)  # prometheus_client looks at whether it is there, and did so before
-    values.ValueClass = values.get_value_class()  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
+    values.ValueClass = (
+        values.get_value_class()  # type: ignore[no-untyped-call]  # prometheus_client leaves it untyped
+        if joined is None
+        else values.MultiProcessValue(_own_pid)  # type: ignore[no-untyped-call]  # as above
+    )
     return joined, reason
+
+
+def _own_pid() -> int:
+    """prometheus_client asks at each count, a dozen times a task, and the kernel takes longer than the count."""
+    return _pid
+
+
+def _look_at_pid() -> None:
+    global _pid  # noqa: PLW0603  a fork is another process
+    _pid = os.getpid()
+
+
+_look_at_pid()
+os.register_at_fork(after_in_child=_look_at_pid)
 
 
 def _lock(descriptor: int, until: float = 0.0) -> bool:

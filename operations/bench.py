@@ -24,10 +24,11 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from core_config import ROOT, keep_loopback_off_proxies
-from loadtest.bench import catalogue, harness, saved, stage, tables, verdicts
+from loadtest.bench import catalogue, comparison, harness, page, saved, stage, tables, verdicts
 from loadtest.bench.study import Study
 from operations import configuration, embedded_redis, peers_environment
 from operations.argument_types import count
@@ -41,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="the rows, and how each is measured")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write what was found, as JSON")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="a saved run to compare with")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="the charts (default: VAR_DIR/bench/bench.html)")
+    parser.add_argument("--markdown", action="store_true", help="one line a row, for docs/performance.md")
     parser.add_argument("--long", action="store_true", help="wait for what a quick run gives up on, and the long rows")
 
 
@@ -56,16 +59,50 @@ def run(arguments: argparse.Namespace) -> int:
         print(listed(studies))
         return 0
     keep_loopback_off_proxies()
-    record, code = harness.Record(), 0
+    record, interrupted = harness.Record(), False
     try:
         with tempfile.TemporaryDirectory(prefix="longhaul-bench-") as folder:
             _measure(Path(folder), studies, arguments, record)
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("manage.py bench: interrupted; this was measured until then.", file=sys.stderr)
-        code = 130
-    del before
-    print(tables.terminal(verdicts.verdicts_of(studies, record.samples), record.failures))
-    return code or (1 if any(failure.contender.startswith("Longhaul") for failure in record.failures) else 0)
+        interrupted = True
+    found = saved.made_of(record, _command(arguments), saved.commit_of(ROOT), _versions())
+    code = _report(found, before, studies, arguments)
+    return 130 if interrupted else code
+
+
+def _report(
+    found: saved.Saved, before: saved.Saved | None, studies: Sequence[Study], arguments: argparse.Namespace
+) -> int:
+    now = verdicts.verdicts_of(studies, found.samples)
+    changes: list[comparison.Change] = []
+    print(tables.markdown(now) if arguments.markdown else tables.terminal(now, found.failures))
+    if before is not None:
+        same = (before.machine, before.cores) == (found.machine, found.cores)
+        changes = comparison.changes(verdicts.verdicts_of(studies, before.samples), now, same_machine=same)
+        print(f"\n{tables.compared(changes)}")
+    html = arguments.page or configuration.var_dir().absolute() / "bench" / "bench.html"
+    try:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(page.page(found, now, changes))
+        if arguments.save:
+            saved.write(arguments.save, found)
+    except OSError as error:
+        raise CommandError(f"cannot write {error.filename}: {error.strerror}") from None
+    print(f"\nCharts: {html}{f'; saved: {arguments.save}' if arguments.save else ''}")
+    ours = {one.name for study in studies for one in study.contenders if one.kind in {"ours", "variant"}}
+    failed = any(failure.contender in ours for failure in found.failures)
+    return 1 if failed or any(one.word == "much worse" and not one.overlap for one in changes) else 0
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    words = [f"--{name} {value}" for name in ("rows", "only", "rounds") if (value := getattr(arguments, name))]
+    return " ".join(["manage.py bench", *words, *(["--long"] if arguments.long else [])])
+
+
+def _versions() -> dict[str, str]:
+    """Of Redis, of ours that are peers too, and of the peers."""
+    return saved.versions(peers_environment.LOCK.with_suffix(".in"), {"Redis": redis_version(), "arq": version("arq")})
 
 
 def _words(text: str | None) -> list[str]:
@@ -83,7 +120,7 @@ def listed(studies: Sequence[Study]) -> str:
 def _measure(folder: Path, studies: Sequence[Study], arguments: argparse.Namespace, record: harness.Record) -> None:
     server = embedded_redis.find_server()
     peers = peers_environment.python(configuration.var_dir())
-    if any(study.peers_environment for study in studies):
+    if any(one.peers_environment for study in studies for one in study.contenders):
         peers_environment.make(peers)
     means = stage.Means(
         longhaul=copy_of_the_project(folder / "longhaul"),
@@ -115,7 +152,8 @@ def copy_of_the_project(into: Path) -> Path:
     return into
 
 
-def redis_version(server: Path) -> str:
+def redis_version() -> str:
+    server = embedded_redis.find_server()
     said = subprocess.run([str(server), "--version"], capture_output=True, text=True, timeout=10).stdout
     found = re.search(r"v=([\d.]+)", said)
     return f"{server.name} {found[1] if found else '?'}"

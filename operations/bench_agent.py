@@ -1,7 +1,7 @@
 """Three agents in one process, for the benchmark's rows of what Longhaul adds to LangChain and LiteLLM. Not for people.
 
-It stands here because loadtest imports nothing of ours. loadtest/bench/agent_study.py runs it as it runs a peer's agent,
-on a Redis and settings of the benchmark's; its agents, beside `prepare`, which submits and claims the next task:
+It stands here because loadtest imports nothing of ours. loadtest/bench/agent_study.py runs it as a peer's agent, on
+a Redis and settings of the benchmark's; its agents, beside `prepare`, which submits and claims the next task:
 
 langchain   `create_agent` on ChatLiteLLM, with the switches of LiteLLM's that the worker sets
 plain       an attempt as the worker makes it, from the claim to the written outcome, without durable steps

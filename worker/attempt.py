@@ -1,6 +1,6 @@
 """One attempt at one task: the claim, its time, and why it was told to stop."""
 
-import asyncio
+from collections.abc import Callable
 from enum import StrEnum
 
 from monitoring.traces.trace import NOT_TRACED, Trace
@@ -24,6 +24,10 @@ class Stop(StrEnum):
     """The worker is stopping: the task goes back to the queue unspent."""
 
 
+def _nothing() -> None:
+    pass
+
+
 class Attempt:
     """The first reason to stop counts, save that a lost lease outweighs all."""
 
@@ -36,13 +40,14 @@ class Attempt:
         self.timeout_s = min(timeout_s, left_s)
         self.timeout_means = Stop.DEADLINE if left_s < timeout_s else Stop.TIMEOUT
         self._stopped: Stop | None = None
-        self.stopping = asyncio.Event()
+        self.on_stop: Callable[[], None] = _nothing
+        """Called each time that it is told to stop."""
 
     def stop(self, why: Stop) -> None:
         """Asks the attempt to end; harmless when it has."""
         if self._stopped is None or why is Stop.LOST:
             self._stopped = why
-        self.stopping.set()
+        self.on_stop()
 
     def stopped(self) -> Stop | None:
         """Why it was told to stop; None while it was not."""

@@ -8,6 +8,7 @@ outcome, which is written at once; and when that result is refused, another atte
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
@@ -35,6 +36,9 @@ LEVEL = "|"
 MAX_BYTES = 16_777_216
 """Of one checkpoint: Redis is to hold many tasks' and to write each within milliseconds."""
 
+# None: only messages and plain types are made from bytes, no class that the bytes name; and never a pickle
+SERDE = JsonPlusSerializer(allowed_msgpack_modules=None)
+
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -42,8 +46,7 @@ T = TypeVar("T")
 class Checkpoints(BaseCheckpointSaver[int]):
     def __init__(self, progress: TaskProgress, *, history: bool = False) -> None:
         """`history` keeps every checkpoint, as a general checkpointer does."""
-        # None: only messages and plain types are made from bytes, no class that the bytes name; and never a pickle
-        super().__init__(serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+        super().__init__(serde=SERDE)
         self._progress = progress
         self._history = history
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -261,8 +264,12 @@ class DurableRun:
 
     def __init__(self, progress: TaskProgress) -> None:
         self._progress = progress
-        self.saver: BaseCheckpointSaver[Any] = Checkpoints(progress)
-        self.ledger: ToolLedger = Ledger(progress, self.saver.serde)
+        self.ledger: ToolLedger = Ledger(progress, SERDE)
+
+    @cached_property
+    def saver(self) -> BaseCheckpointSaver[Any]:
+        """Made for a graph that asks for it: a plain function has none."""
+        return Checkpoints(self._progress)
 
     async def open(self) -> Earlier:
         return await self._progress.open()

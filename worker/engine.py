@@ -108,6 +108,7 @@ class Engine(Worker):
         self._wake = asyncio.Event()
         self._look_again_s = 0.0
         self._hurry = asyncio.Event()
+        self._slots_changed = False
         self._outage = Outage()
         self._keeper = Keeper(settings, worker, self._on_stop, self._outage)
         self._writer = Writer(self.store, self._outage)
@@ -244,6 +245,13 @@ class Engine(Worker):
             self._wake.set()
 
     def _tell_slots(self) -> None:
+        """Soon, and once for all that begin and end in one turn of the loop."""
+        if not self._slots_changed:
+            self._slots_changed = True
+            self.loop.call_soon(self._tell_slots_now)
+
+    def _tell_slots_now(self) -> None:
+        self._slots_changed = False
         if not self._worker.quarantine:  # its slot is open to nobody else
             used = len(self.tasks)
             observed.slots(used, max(0, self.max_jobs - used) if self.allow_pick_jobs else 0)
@@ -254,9 +262,9 @@ class Engine(Worker):
         """Runs the attempt of that name and settles it. Raises nothing: what happens here never ends the worker."""
         attempt = self.attempts[job_id]
         claim, began = attempt.claim, time.monotonic()
-        ctx = {**self.ctx, "job_id": claim.task_id, "job_try": claim.attempt}
         attempt_log.begins(claim)
-        await self._call(self.on_job_start, ctx)
+        if self.on_job_start:
+            await self._call(self.on_job_start, claim)
         settlement, word = None, None
         try:
             settlement = await self._executor.run(attempt)
@@ -268,8 +276,9 @@ class Engine(Worker):
         finally:
             attempt.trace.end(settlement, None if word is None else word.status)
         self._count(claim, settlement, word, time.monotonic() - began)
-        await self._call(self.on_job_end, ctx)
-        await self._call(self.after_job_end, ctx)
+        for hook in (self.on_job_end, self.after_job_end):
+            if hook:
+                await self._call(hook, claim)
 
     def _count(self, claim: Claim, settlement: Settlement | None, word: Settled | None, seconds: float) -> None:
         if settlement is None or word is None or word.status is None:
@@ -286,10 +295,9 @@ class Engine(Worker):
                 self.jobs_failed += 1
         attempt_log.ends(claim, settlement, word.status, seconds, content=self._settings.log_content)
 
-    async def _call(self, hook: Callable[[dict[Any, Any]], Awaitable[None]] | None, ctx: dict[Any, Any]) -> None:
-        if hook:
-            with _survived(getattr(hook, "__name__", "hook")):
-                await hook(ctx)
+    async def _call(self, hook: Callable[[dict[Any, Any]], Awaitable[None]], claim: Claim) -> None:
+        with _survived(getattr(hook, "__name__", "hook")):
+            await hook({**self.ctx, "job_id": claim.task_id, "job_try": claim.attempt})
 
     # -- what wakes and stops
 

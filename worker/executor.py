@@ -4,14 +4,14 @@ import asyncio
 import logging
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from langchain_core.callbacks import BaseCallbackHandler
 
+from agent.durable import Durable
 from agent.errors import AgentError
 from agent.meter import Meter
-from agent.run_context import StepListener
+from agent.run_context import StepListener, TokenListener
 from agent.work import AgentWork, Answer, Turn
 from monitoring.tracing import Tracing
 from taskstore.claims import Claim, Settlement
@@ -60,16 +60,25 @@ class Executor:
     async def _ending(self, attempt: Attempt, meter: Meter) -> Ending:
         if why := attempt.stopped():
             return why
-        run = asyncio.create_task(self._guarded(attempt, meter), name=f"agent:{attempt.claim.task_id}")
-        stopping = asyncio.create_task(attempt.stopping.wait())
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+
+        def wake(_: object = None) -> None:
+            if not over.done():
+                over.set_result(None)
+
+        run = loop.create_task(self._guarded(attempt, meter), name=f"agent:{attempt.claim.task_id}")
+        run.add_done_callback(wake)
+        attempt.on_stop = wake
+        out_of_time = loop.call_later(attempt.timeout_s, wake)
         try:
-            await asyncio.wait({run, stopping}, timeout=attempt.timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            await over
             if not run.done():
                 attempt.stop(attempt.timeout_means)  # counts only when nobody else had a reason
                 run.cancel()
                 await asyncio.wait({run}, timeout=GIVE_UP_S)
         finally:
-            stopping.cancel()
+            out_of_time.cancel()
             attempt.steps.close()
             self._leave(run, attempt.claim)
         if attempt.stopped() is Stop.LOST:
@@ -88,7 +97,7 @@ class Executor:
         try:
             durable = DurableRun(attempt.steps.progress)
             on_token = attempt.steps.token if claim.stream else None
-            work = replace(work_of(claim), seconds_left=attempt.timeout_s, durable=durable, on_token=on_token)
+            work = work_of(claim, seconds_left=attempt.timeout_s, durable=durable, on_token=on_token)
             trace = attempt.trace
             with trace.within():
                 return await self._runner.run(
@@ -112,7 +121,13 @@ def is_expected(error: BaseException) -> bool:
     return isinstance(error, AgentError) and error.code not in {ErrorCode.INTERNAL, ErrorCode.AGENT_FAILED}
 
 
-def work_of(claim: Claim) -> AgentWork:
+def work_of(
+    claim: Claim,
+    *,
+    seconds_left: float | None = None,
+    durable: Durable | None = None,
+    on_token: TokenListener | None = None,
+) -> AgentWork:
     """Without what Langfuse reads from a run's metadata: a client could name another's session there."""
     history: list[Turn] = []
     for turn in claim.history:
@@ -129,4 +144,7 @@ def work_of(claim: Claim) -> AgentWork:
         avoid=tuple(claim.avoid),
         input=claim.input,
         output_schema=claim.output_schema,
+        durable=durable,
+        on_token=on_token,
+        seconds_left=seconds_left,
     )

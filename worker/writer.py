@@ -81,7 +81,8 @@ class Writer(Role):
             self._noted.pop(steps, None)
             # what succeeded or was cancelled is never run again
             progress = settlement.kind not in {"success", "cancelled"}
-            settlements.append(replace(settlement, steps=steps.take(progress=progress)))
+            noted = steps.take(progress=progress)
+            settlements.append(settlement if noted is None else replace(settlement, steps=noted))
         words = await self._write(settlements)
         for (_, _, answer), word in zip(batch, words, strict=True):
             if not answer.done():

@@ -5,6 +5,7 @@ Longhaul's is its own; what tracing costs.
 import functools
 import statistics
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Final, Literal
 
 from loadtest.bench import agents, longhaul, scripted_model
@@ -22,8 +23,9 @@ ROWS: Final = (
     Row(
         "agent", f"three-call agent run, {AT_ONCE} at once: processor time", "ms", "lower",
         (Goal("<=", 1.0, BEST_PEER),),
-        measured_by=f"Of the agent's process, over {RUNS} runs on a scripted model server; Longhaul's is a whole "
-        "worker with its queue, durable steps, steps and metrics. All under uvloop, each agent built once, tracing off.",
+        measured_by=f"Of the agent's process, over {RUNS} runs on a scripted model server; Longhaul's is "
+        "a whole worker with its queue, durable steps, steps and metrics. All under uvloop, each agent built once, not "
+        "traced.",
     ),
     Row(
         "agent_alone", "the same less what a task without calls takes", "ms", "lower",
@@ -90,7 +92,7 @@ async def _added(stage: Stage) -> Findings:
         "REDIS_URL": stage.redis_url, "LEASE_SECONDS": "300", "LOG_LEVEL": "WARNING",
         **agents.settings_of(stage, model),
     }  # fmt: skip
-    command = [stage.means.python, "-m", "operations.bench_agent", f"{model}/v1"]
+    command: list[str | Path] = [stage.means.python, "-m", "operations.bench_agent", f"{model}/v1"]
     agent = agents.AgentProcess(
         await stage.start("bench_agent", command, environment=environment, stdin=True, stdout=True)
     )
@@ -118,7 +120,7 @@ async def _ms_each(pid: int, runs: int, do: Callable[[], Awaitable[object]]) -> 
 
 
 def _peer(name: str, module: str) -> Contender:
-    return Contender(name, functools.partial(_peers, module=module, python="peers"))
+    return Contender(name, functools.partial(_peers, module=module, python="peers"), "peer", peers_environment=True)
 
 
 _OURS = Contender(LONGHAUL, functools.partial(_longhauls, key="agent"), "ours")

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import httpx
@@ -52,8 +53,8 @@ class AgentProcess:
 
 async def start_peer(stage: Stage, module: str, python: Literal["ours", "peers"], model: str) -> AgentProcess:
     """`module` is one of loadtest/bench/peers/agent_*.py, `model` the model server's base URL."""
-    path = stage.means.python if python == "ours" else await asyncio.to_thread(stage.means.peers_python)
-    command = [path, "-m", f"loadtest.bench.peers.{module}", f"{model}/v1"]
+    path = stage.means.python if python == "ours" else stage.means.peers_python
+    command: list[str | Path] = [path, "-m", f"loadtest.bench.peers.{module}", f"{model}/v1"]
     return AgentProcess(await stage.start(module, command, stdin=True, stdout=True))
 
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final
 
 import psutil
@@ -17,8 +18,7 @@ CALLS, CLAIMS, PAGES, CONNECTIONS = 400, 50, 30, 4
 SHALLOW: Final = f"Longhaul, {FEW} queued"
 
 _DEPTH: Final = (Goal("<=", 1.3, SHALLOW),)
-    f"At {MANY} queued, with --long at {MOST}, workers standing still. Redis's own time for the commands of a "
-)
+
 
 def _redis_row(key: str, title: str, call: str) -> Row:
     how = f"At {MANY} queued, with --long at {MOST}, workers standing still: Redis's own time for the scripts of a "
@@ -89,7 +89,7 @@ async def _redis_us(stage: Stage, calls: int, do: Callable[[], Awaitable[object]
 
 async def _store(stage: Stage, system: longhaul.System, what: str, tasks: int, processes: int = 1) -> None:
     """operations/bench_store.py, in so many processes at once."""
-    command = [stage.means.python, "-m", "operations.bench_store", what, str(tasks // processes)]
+    command: list[str | Path] = [stage.means.python, "-m", "operations.bench_store", what, str(tasks // processes)]
     running = [
         await stage.start(f"{what}-{number}", command, environment=system.environment) for number in range(processes)
     ]

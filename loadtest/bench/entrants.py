@@ -15,11 +15,12 @@ from loadtest.bench import longhaul
 from loadtest.bench.peers import longhaul_agent
 from loadtest.bench.peers.marks import Marks
 from loadtest.bench.stage import BenchError, Program, Stage
+from loadtest.bench.study import LONGHAUL, Contender, Kind, Measure
 
 WARM_UP = 0
 """The number of the task that shows that a worker works. Measured tasks have higher ones."""
 
-_UP_SECONDS = 60.0
+_UP_SECONDS = 150.0
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,15 @@ class Race:
 
 @dataclass(frozen=True)
 class Entrant:
-    """A queue. `python`: which environment its programs run in."""
+    """A queue. `python`: which environment its programs run in; `backlog`: no-op tasks that take it some seconds."""
 
     name: str
     module: str
     python: Literal["ours", "peers"] = "peers"
-    kind: Literal["ours", "variant", "peer", "floor"] = "peer"
+    kind: Kind = "peer"
+    backlog: int = 3000
 
-    async def enter(self, stage: Stage, concurrency: int, workers: int = 1) -> Race:
+    async def enter(self, stage: Stage, concurrency: int = 10, workers: int = 1) -> Race:
         """Workers of this concurrency, one process each, and a client; a first task has run."""
         marks = stage.folder / "marks"
         marks.mkdir()
@@ -106,13 +108,13 @@ class Entrant:
 
 @dataclass(frozen=True)
 class LonghaulEntrant:
-    """`supervised`: its workers are those of `manage.py start`; otherwise they run by themselves, beside that
-    system's, which has none.
-    """
+    """`supervised`: the whole system under `manage.py`; otherwise `python -m worker` alone."""
 
-    name: str = "Longhaul"
-    kind: Literal["ours", "variant", "peer", "floor"] = "ours"
+    name: str = LONGHAUL
+    python: Literal["ours"] = "ours"
+    kind: Kind = "ours"
     supervised: bool = True
+    backlog: int = 3000
 
     async def enter(self, stage: Stage, concurrency: int | None = None, workers: int = 1) -> Race:
         """`concurrency` None is the default of Longhaul's settings."""
@@ -123,13 +125,38 @@ class LonghaulEntrant:
             settings["WORKER_CONCURRENCY"] = str(concurrency)
         if workers != 1:
             settings["WORKER_PROCESSES"] = str(workers)
-        system = await longhaul.start(stage, settings)
+        pids, environment, started = await (_managed(stage, settings) if self.supervised else _alone(stage, settings))
         given = {"BENCH_REDIS": stage.redis_url, "BENCH_CONCURRENCY": "0", "BENCH_MARKS": str(marks)}
-        pids = [pid for name, pid in system.processes.items() if name.startswith("worker-")]
-        client = await _longhaul_client(stage, {**system.environment, **given})
+        command = [str(stage.means.python), "-m", "operations.bench_client", "noop", "Simulator"]
+        client = await stage.start("client", command, environment={**environment, **given}, stdin=True, stdout=True)
         race = Race(pids, client, Marks(marks))
-        await _warm(race, [])
+        stage.stack.callback(race.go)  # who stands still would not hear that it is to stop
+        await _warm(race, started)
         return race
+
+
+Started = tuple[Sequence[int], Mapping[str, str], Sequence[Program]]
+"""Workers' process ids, the environment of them all, and the programs that are ours to watch."""
+
+
+async def _managed(stage: Stage, settings: Mapping[str, str]) -> Started:
+    system = await longhaul.start(stage, settings)
+    pids = [pid for name, pid in system.processes.items() if name.startswith("worker-")]
+    return pids, system.environment, ()
+
+
+async def _alone(stage: Stage, settings: Mapping[str, str]) -> Started:
+    environment = longhaul.environment_of(stage, "", settings)
+    command = [str(stage.means.python), "-m", "worker"]
+    started = [
+        await stage.start(f"worker-{number}", command, environment=environment)
+        for number in range(1, int(settings.get("WORKER_PROCESSES", "1")) + 1)
+    ]
+    return [one.pid for one in started], environment, started
+
+
+def contender(entrant: Entrant | LonghaulEntrant, measure: Measure) -> Contender:
+    return Contender(entrant.name, measure, entrant.kind, entrant.python == "peers")
 
 
 def agents_file(folder: Path) -> Path:
@@ -138,11 +165,6 @@ def agents_file(folder: Path) -> Path:
     path = folder / "agents.toml"
     path.write_text('[agents.noop]\nrun = "longhaul_agent:agent"\n')
     return path
-
-
-async def _longhaul_client(stage: Stage, environment: Mapping[str, str]) -> Program:
-    command = [str(stage.means.python), "-m", "operations.bench_client", "noop", "Simulator"]
-    return await stage.start("client", command, environment=environment, stdin=True, stdout=True)
 
 
 async def _warm(race: Race, started: Sequence[Program]) -> None:
@@ -159,11 +181,11 @@ async def _warm(race: Race, started: Sequence[Program]) -> None:
 
 FLOOR: Final = Entrant("raw BLPOP", "loadtest.bench.peers.floor", python="ours", kind="floor")
 PEERS: Final = (
-    Entrant("arq", "loadtest.bench.peers.arq_queue", python="ours"),
+    Entrant("arq", "loadtest.bench.peers.arq_queue", python="ours", backlog=1000),
     Entrant("SAQ", "loadtest.bench.peers.saq_queue"),
     Entrant("streaq", "loadtest.bench.peers.streaq_queue"),
     Entrant("taskiq", "loadtest.bench.peers.taskiq_queue"),
     Entrant("taskiq-lists", "loadtest.bench.peers.taskiq_lists"),
-    Entrant("Celery", "loadtest.bench.peers.celery_queue"),
+    Entrant("Celery", "loadtest.bench.peers.celery_queue", backlog=1000),
     Entrant("dramatiq", "loadtest.bench.peers.dramatiq_queue"),
 )

@@ -83,7 +83,8 @@ async def _grown(pid: int, model: str, begin: Callable[[], Awaitable[object]]) -
 
 def _contender(name: str, module: str, python: Literal["ours", "peers"] = "peers") -> Contender:
     kind: Literal["variant", "peer"] = "variant" if python == "ours" else "peer"
-    return Contender(name, functools.partial(_peer, module=module, python=python), kind)
+    measure = functools.partial(_peer, module=module, python=python)
+    return Contender(name, measure, kind, peers_environment=python == "peers")
 
 
 WATCHING: Final = Study("watching", WATCHING_ROWS, (Contender(LONGHAUL, _watched, "ours"),), most_rounds=2)

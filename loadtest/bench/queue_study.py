@@ -2,27 +2,47 @@
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import psutil
 
-from loadtest.bench.entrants import FLOOR, PEERS, Entrant, LonghaulEntrant, Race
+from loadtest.bench.entrants import FLOOR, PEERS, Entrant, LonghaulEntrant, Race, contender
 from loadtest.bench.peers.marks import Mark
+from loadtest.bench.round_trips import RoundTrips
 from loadtest.bench.stage import Stage
 from loadtest.bench.study import BEST_PEER, Contender, Findings, Goal, Row, Study
 
 CONCURRENCY: Final = 50
-IN_SEQUENCE: Final = 400
-PICK_UPS, PICK_UPS_MOST_S, PAUSE_S = 150, 2.5, 0.005
-STEADY, STEADY_EVERY_S = 500, 0.004
-BACKLOG: Final = 3000
+SUBMIT_AT_ONCE: Final = 20
 _DRAIN_S = 30.0
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How much of each a visit does: what takes some seconds in all, and for the tests less.
+
+    Of `pick_ups` it does fewer when they take longer than `pick_ups_s`.
+    """
+
+    in_sequence: int = 400
+    backlog: int | None = None
+    """None: the entrant's own."""
+    pick_ups: int = 150
+    pick_ups_s: float = 2.5
+    pause_s: float = 0.005
+    steady: int = 500
+    steady_every_s: float = 0.004
+    quiet_s: float = 1.5
+
+
+FULL: Final = Amounts()
 
 ROWS: Final = (
     Row(
         "submit", "submit in sequence", "a second", "higher",
         (Goal(">=", 2.5, "arq"),),
-        measured_by=f"One client submits {IN_SEQUENCE} tasks, each after the answer to the last; workers stand still.",
+        measured_by=f"One client submits {FULL.in_sequence} tasks, each after the last one's answer; workers stand still.",
     ),
     Row(
         "submit_trips", "submit: round trips", "a task", "lower",
@@ -37,22 +57,26 @@ ROWS: Final = (
     Row(
         "pickup_p99", "pick-up by an idle worker, p99", "ms", "lower",
         (Goal("<=", 1.0, BEST_PEER),),
-        measured_by=f"As above: of at most {PICK_UPS} tasks, or as many as are done in {PICK_UPS_MOST_S:g} s.",
+        measured_by=f"As above: of at most {FULL.pick_ups} tasks, or as many as are done in {FULL.pick_ups_s:g} s.",
+    ),
+    Row(
+        "trips_clock", "nothing to do: round trips", "a second", "lower", counted=True,
+        measured_by=f"Redis's read events of {FULL.quiet_s:g} s in which nothing is submitted.",
     ),
     Row(
         "trips_idle", "taking and finishing, idle: round trips", "a task", "lower",
         (Goal("<=", 3),), counted=True,
-        measured_by="Redis's read events while that happens, less the submits'; what runs by the clock is in.",
+        measured_by="Redis's read events meanwhile, less those of the submits and of nothing to do.",
     ),
     Row(
         "trips_steady", "taking and finishing, steady: round trips", "a task", "lower",
         (Goal("<=", 2),), counted=True,
-        measured_by=f"The same at {1 / STEADY_EVERY_S:.0f} tasks a second, evenly.",
+        measured_by=f"The same at {1 / FULL.steady_every_s:.0f} tasks a second, evenly.",
     ),
     Row(
         "trips_backlog", "taking and finishing, backlog: round trips", "a task", "lower",
         (Goal("<=", 0.2),), counted=True,
-        measured_by=f"The same while {BACKLOG} waiting tasks are worked off.",
+        measured_by="The same while thousands of waiting tasks are worked off.",
     ),
     Row(
         "noop", f"no-op tasks, concurrency {CONCURRENCY}", "a second", "higher",
@@ -70,39 +94,67 @@ ROWS: Final = (
 )  # fmt: skip
 
 
-async def measure(stage: Stage, entrant: Entrant | LonghaulEntrant) -> Findings:
-    race = await entrant.enter(stage, CONCURRENCY)
-    found: dict[str, float] = {}
+async def measure(stage: Stage, entrant: Entrant | LonghaulEntrant, amounts: Amounts = FULL) -> Findings:
+    race, backlog = await entrant.enter(stage, CONCURRENCY), amounts.backlog or entrant.backlog
+    visit = Visit(amounts, race, RoundTrips(stage), psutil.Process(stage.redis_pid))
+    await visit.trips.watch_the_clock(amounts.quiet_s)
     race.pause()
-    trips, found["submit"] = await _submit(stage, race, 1)
-    found["submit_trips"] = trips
-    backlog = 1 + IN_SEQUENCE
-    await race.ask("submit", first=backlog, count=BACKLOG - IN_SEQUENCE, at_once=20)
-    await _work_off(stage, race, found)
-    picked = await _idle(stage, race, backlog + BACKLOG, trips)
-    found |= picked
-    found["trips_steady"] = await _steady(stage, race, backlog + BACKLOG + PICK_UPS, trips)
-    return found
+    found = await visit.submit(1, amounts.in_sequence)
+    to_submit = found["submit_trips"]
+    rest = backlog - amounts.in_sequence
+    await race.ask("submit", first=1 + amounts.in_sequence, count=rest, at_once=SUBMIT_AT_ONCE)
+    found |= await visit.work_off(backlog)
+    found |= await visit.idle(1 + backlog, to_submit)
+    found |= await visit.steady(1 + backlog + amounts.pick_ups, to_submit)
+    return {**found, "trips_clock": visit.trips.by_the_clock}
 
 
-async def _submit(stage: Stage, race: Race, first: int) -> tuple[float, float]:
-    """Round trips of a submit, and how many a second."""
-    before = await stage.reads()
-    took = await race.ask("submit", first=first, count=IN_SEQUENCE)
-    reads = await stage.reads() - before - 1
-    return reads / IN_SEQUENCE, IN_SEQUENCE / took["seconds"]
+class Visit:
+    """To one worker that has room for `CONCURRENCY` tasks."""
 
+    def __init__(self, amounts: Amounts, race: Race, trips: RoundTrips, redis: psutil.Process) -> None:
+        self._amounts, self._race, self.trips, self._redis = amounts, race, trips, redis
 
-async def _work_off(stage: Stage, race: Race, found: dict[str, float]) -> None:
-    redis = psutil.Process(stage.redis_pid)
-    reads, worker_s, redis_s = await stage.reads(), race.cpu_seconds(), sum(redis.cpu_times()[:2])
-    race.go()
-    await race.all_ended(1, BACKLOG, _DRAIN_S)
-    reads = await stage.reads() - reads - 1
-    found["noop_cpu"] = 1000 * (race.cpu_seconds() - worker_s) / BACKLOG
-    found["noop_redis"] = 1000 * (sum(redis.cpu_times()[:2]) - redis_s) / BACKLOG
-    found["trips_backlog"] = reads / BACKLOG
-    found["noop"] = rate(race.marks.all(), BACKLOG)
+    async def submit(self, first: int, count: int) -> dict[str, float]:
+        async with self.trips.counted(clock=False) as asked:
+            took = await self._race.ask("submit", first=first, count=count)
+        return {"submit": count / took["seconds"], "submit_trips": asked.trips / count}
+
+    async def work_off(self, count: int) -> dict[str, float]:
+        """The tasks from 1 on, which wait while the worker stands still."""
+        worker_s, redis_s = self._race.cpu_seconds(), self._redis_seconds()
+        async with self.trips.counted() as asked:
+            self._race.go()
+            await self._race.all_ended(1, count, _DRAIN_S)
+        return {
+            "noop": rate(self._race.marks.all(), count),
+            "noop_cpu": 1000 * (self._race.cpu_seconds() - worker_s) / count,
+            "noop_redis": 1000 * (self._redis_seconds() - redis_s) / count,
+            "trips_backlog": asked.trips / count,
+        }
+
+    async def idle(self, first: int, to_submit: float) -> dict[str, float]:
+        most = self._amounts
+        async with self.trips.counted() as asked:
+            answer = await self._race.ask(
+                "pick_up", first=first, count=most.pick_ups, most_s=most.pick_ups_s, pause_s=most.pause_s
+            )
+        waits: list[float] = answer["ms"]
+        return {
+            "pickup_p50": statistics.median(waits),
+            "pickup_p99": statistics.quantiles(waits, n=100, method="inclusive")[98],
+            "trips_idle": asked.trips / len(waits) - to_submit,
+        }
+
+    async def steady(self, first: int, to_submit: float) -> dict[str, float]:
+        count = self._amounts.steady
+        async with self.trips.counted() as asked:
+            await self._race.ask("steady", first=first, count=count, every_s=self._amounts.steady_every_s)
+            await self._race.all_ended(first, count, _DRAIN_S)
+        return {"trips_steady": asked.trips / count - to_submit}
+
+    def _redis_seconds(self) -> float:
+        return sum(self._redis.cpu_times()[:2])
 
 
 def rate(marks: Sequence[Mark], tasks: int) -> float:
@@ -111,36 +163,11 @@ def rate(marks: Sequence[Mark], tasks: int) -> float:
     return 1e9 * len(runs) / (max(mark.ended for mark in runs) - min(mark.began for mark in runs))
 
 
-async def _idle(stage: Stage, race: Race, first: int, trips_to_submit: float) -> dict[str, float]:
-    before = await stage.reads()
-    answer = await race.ask("pick_up", first=first, count=PICK_UPS, most_s=PICK_UPS_MOST_S, pause_s=PAUSE_S)
-    reads = await stage.reads() - before - 1
-    waits: list[float] = answer["ms"]
-    return {
-        "pickup_p50": statistics.median(waits),
-        "pickup_p99": statistics.quantiles(waits, n=100, method="inclusive")[98],
-        "trips_idle": reads / len(waits) - trips_to_submit,
-    }
-
-
-async def _steady(stage: Stage, race: Race, first: int, trips_to_submit: float) -> float:
-    before = await stage.reads()
-    await race.ask("steady", first=first, count=STEADY, every_s=STEADY_EVERY_S)
-    await race.all_ended(first, STEADY, _DRAIN_S)
-    return (await stage.reads() - before - 1) / STEADY - trips_to_submit
-
-
-def contender(entrant: Entrant | LonghaulEntrant) -> Contender:
+def _contender(entrant: Entrant | LonghaulEntrant) -> Contender:
     async def measured(stage: Stage) -> Findings:
         return await measure(stage, entrant)
 
-    return Contender(entrant.name, measured, entrant.kind)
+    return contender(entrant, measured)
 
 
-QUEUE: Final = Study(
-    "queue",
-    ROWS,
-    tuple(contender(entrant) for entrant in (LonghaulEntrant(), *PEERS, FLOOR)),
-    seconds=60,
-    peers_environment=True,
-)
+QUEUE: Final = Study("queue", ROWS, tuple(_contender(one) for one in (LonghaulEntrant(), *PEERS, FLOOR)), seconds=180)

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.bench.harness import Record
-from loadtest.bench.stage import Means
 from loadtest.bench.study import Failure, Sample
 
 FORMAT = 1
@@ -85,12 +85,12 @@ def commit_of(root: Path) -> str:
     return "" if any(one.returncode for one in run) else run[0].stdout.strip() + ("+" if run[1].stdout else "")
 
 
-def versions(means: Means, redis: str, pinned: Path) -> dict[str, str]:
-    """Python's, Redis's, and of the packages that `pinned` (a `.in` file) names what its `.lock` beside it pins."""
-    named = {line.split("[")[0].strip() for line in pinned.read_text().splitlines() if line and line[0] != "#"}
-    found = {"Python": platform.python_version(), "Redis": redis, "Longhaul": means.longhaul.name}
+def versions(pinned: Path, more: Mapping[str, str]) -> dict[str, str]:
+    """Python's, `more`, and of the packages that `pinned` (a `.in` file) names what its `.lock` beside it pins."""
+    named = {re.split(r"[\[<>=# ]", line)[0] for line in pinned.read_text().splitlines()} - {""}
+    found = {"Python": platform.python_version(), **more}
     for line in pinned.with_suffix(".lock").read_text().splitlines():
-        name, mark, version = line.partition("==")
+        name, mark, pin = line.partition("==")
         if mark and name in named:
-            found[name] = version.split()[0]
+            found[name] = pin.split()[0]
     return found

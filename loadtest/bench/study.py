@@ -23,6 +23,8 @@ class Found:
 Findings = Mapping[str, float | Found]
 """Row's key -> value. A contender may leave out rows that it cannot show."""
 
+Kind = Literal["ours", "variant", "peer", "floor"]
+
 Measure = Callable[[Stage], Awaitable[Findings]]
 
 
@@ -79,11 +81,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """`kind`: a floor is no peer (nothing that does the job can be as fast); a variant is ours in another setting."""
+    """`kind`: a floor is no peer (nothing that does the job can be as fast); a variant is ours in another setting.
+    `peers_environment`: it runs there, so that has to be installed.
+    """
 
     name: str
     measure: Measure
-    kind: Literal["ours", "variant", "peer", "floor"] = "peer"
+    kind: Kind = "peer"
+    peers_environment: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,7 @@ class Study:
     """Rows that one visit measures together, and who is visited.
 
     `seconds` bounds one visit; `most_rounds` is for what takes long and varies little; `long_only` is left out unless
-    `--long` asks for it. `peers_environment`: some of them run in it.
+    `--long` asks for it.
     """
 
     key: str
@@ -100,4 +105,3 @@ class Study:
     seconds: float = 60.0
     most_rounds: int | None = None
     long_only: bool = False
-    peers_environment: bool = False

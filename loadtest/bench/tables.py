@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from loadtest.bench.comparison import Change
 from loadtest.bench.study import Failure, Goal
 from loadtest.bench.verdicts import Outcome, Spread, Standing, Verdict
 
@@ -24,12 +25,39 @@ def spread(one: Spread | None, suffix: str = "") -> str:
     return median if ends[0] == ends[1] else f"{median} ({ends[0]} to {ends[1]})"
 
 
+def percent(change: Change) -> str:
+    """`12 % worse`, `3 % better`."""
+    if change.factor is None:
+        return "not compared"
+    apart = round(100 * (change.factor - 1)) if change.factor >= 1 else round(100 * (1 / change.factor - 1))
+    if not apart:
+        return "as then"
+    return f"{apart} % {'worse' if change.factor > 1 else 'better'}{', within the spread' if change.overlap else ''}"
+
+
+def compared(changes: Iterable[Change]) -> str:
+    """A line a row; `!` marks what is worse by 10 percent, `!!` by 20."""
+    marks = {"worse": "!", "much worse": "!!"}
+    lines = [
+        f"  {marks.get(one.word, ''):<2} {one.row:<16} {percent(one):<32} {_then_and_now(one)}".rstrip()
+        for one in changes
+    ]
+    return "\n".join(["Beside the saved run:", *lines])
+
+
+def _then_and_now(one: Change) -> str:
+    if one.then is None or one.now is None:
+        return "no contender is in both runs, and the machine is another"
+    what = f"ratio to {one.against}" if one.against else "value"
+    return f"{what} {spread(one.then)} -> {spread(one.now)}"
+
+
 def goal(one: Goal, against: str | None) -> str:
     bound = f"{'at most' if one.sign == '<=' else 'at least'} {one.bound:g}"
     return bound if one.against is None else f"{bound}x {against or one.against}"
 
 
-def _said(outcome: Outcome) -> str:
+def said(outcome: Outcome) -> str:
     what = goal(outcome.goal, outcome.against)
     if outcome.shown is None:
         return f"goal {what}: not shown"
@@ -54,7 +82,7 @@ def _block(verdict: Verdict) -> str:
         f"  {one.contender.name:<{width}}  {spread(one.value):<28}  {_ratio(row.subject, one)}".rstrip()
         for one in verdict.standings
     ]
-    return "\n".join([head, *lines, *(f"  {_said(outcome)}" for outcome in verdict.outcomes)])
+    return "\n".join([head, *lines, *(f"  {said(outcome)}" for outcome in verdict.outcomes)])
 
 
 def _ratio(subject: str, one: Standing) -> str:
@@ -69,7 +97,7 @@ def markdown(verdicts: Sequence[Verdict]) -> str:
         others = "; ".join(
             f"{one.contender.name} {spread(one.value)}" for one in verdict.standings if one is not subject
         )
-        goals = "; ".join(_said(outcome).removeprefix("goal ") for outcome in verdict.outcomes)
+        goals = "; ".join(said(outcome).removeprefix("goal ") for outcome in verdict.outcomes)
         ours = "-" if subject is None else spread(subject.value)
         lines.append(f"| {verdict.row.title}, {verdict.row.unit} | {ours} | {others or '-'} | {goals or '-'} |")
     return "\n".join(lines)

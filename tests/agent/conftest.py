@@ -1,11 +1,12 @@
 import os
 import sys
 import types
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
 
 from agent.meter import Meter
 from agent.run_context import StepEvent, StepListener
@@ -104,13 +105,20 @@ class Bench:
         work = AgentWork(task_id="t1", message=message, model=model, agent=agent, history=history)
         return (await runner.run(work, self.meter, on_step=on_step)).text
 
-    async def answer(self, agent: str, given: str | dict[str, Any] = "hello", **work: Any) -> Answer:
+    async def answer(
+        self,
+        agent: str,
+        given: str | dict[str, Any] = "hello",
+        *,
+        callbacks: Sequence[BaseCallbackHandler] = (),
+        **work: Any,
+    ) -> Answer:
         """Of an agent of one's own; `steps` are then its steps."""
         runner = self._current or self.configure()
         self.meter, self.steps = Meter(), []
         message = {"message": given} if isinstance(given, str) else {"message": "", "input": given}
         asked = AgentWork(**{"task_id": "t1", "model": SIMULATOR, "agent": agent, **message, **work})
-        return await runner.run(asked, self.meter, on_step=self.steps.append)
+        return await runner.run(asked, self.meter, callbacks=callbacks, on_step=self.steps.append)
 
     async def close(self) -> None:
         for runner in self._runners:

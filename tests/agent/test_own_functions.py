@@ -6,6 +6,8 @@ import logging
 from typing import Any
 
 import pytest
+from langchain_core.callbacks import AsyncCallbackHandler
+from langsmith.run_helpers import tracing_context
 
 from agent.context import current_context
 from agent.errors import AgentError
@@ -59,6 +61,44 @@ async def test_what_ctx_tells_of_the_task(bench: Bench, own_code: OwnCode) -> No
     }
     with pytest.raises(RuntimeError, match=r"there is no current_context\(\) outside of a task's run"):
         current_context()
+
+
+INNER = function(
+    "from langchain_core.runnables import RunnableLambda\n"
+    "async def inner(given, config):\n"
+    "    return config['metadata']\n"
+    "return await RunnableLambda(inner).ainvoke(given)"
+)
+
+
+class Roots(AsyncCallbackHandler):
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    async def on_chain_start(self, *_: object, parent_run_id: object = None, **about: Any) -> None:
+        if parent_run_id is None:
+            self.names.append(about["name"])
+
+
+async def test_it_is_the_root_of_its_run_s_trace_and_what_it_runs_inherits_the_metadata(
+    bench: Bench, own_code: OwnCode
+) -> None:
+    own_code(ONE, mine=INNER)
+    roots = Roots()
+    answer = await bench.answer("mine", metadata={"order": 7}, callbacks=[roots])
+    assert answer.data == {"order": 7}
+    assert roots.names == ["mine"]
+    assert (await bench.answer("mine", metadata={"order": 7})).data == {"order": 7}
+
+
+async def test_it_is_a_root_for_langsmith_too(
+    bench: Bench, own_code: OwnCode, caplog: pytest.LogCaptureFixture
+) -> None:
+    own_code(ONE, mine=INNER)
+    with tracing_context(enabled="local"):
+        await bench.answer("mine")
+    # there is no key: each Runnable says that it cannot be traced, the root and what it runs
+    assert caplog.text.count("Unable to load requested LangChainTracer") == 2
 
 
 async def test_one_line_calls_the_task_s_model_metered_and_limited(

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from langchain_core.runnables import RunnableLambda
 from langfuse._client.resource_manager import LangfuseResourceManager
+from opentelemetry.trace import StatusCode
 
 from core_config import Settings
 from monitoring import metrics, tracing
 from monitoring.logs import Redactor, secrets_of
-from monitoring.traces import provider
+from monitoring.traces import export, provider
 from monitoring.traces.trace import NOT_TRACED
 from monitoring.tracing import Tracing
 from taskstore.claims import Claim, Settlement
@@ -168,6 +169,76 @@ async def test_no_secret_is_in_any_span(
         assert secret not in sent
 
 
+async def test_while_nobody_takes_spans_few_are_made(
+    make: MakeTracing, langfuse: Sink, otlp: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "MOST_WHILE_FAILING", len(NAMES) + 1)
+    monkeypatch.setenv("LANGFUSE_FLUSH_INTERVAL", "3600")
+    langfuse.status = 401
+    traces = make(langfuse)
+    await run(traces)
+    spans = traces._spans
+    assert spans
+
+    def flush() -> None:
+        spans._provider.processors[-1].force_flush()
+
+    for _ in range(2):
+        await run(traces)
+    assert len(langfuse.requests) == 0, "nobody was asked so far, so all are traced"
+    flush()
+    before = counted(provider.LANGFUSE)[2]
+    for _ in range(2):
+        await run(traces)
+    assert counted(provider.LANGFUSE)[2] == before, "fewer wait than are let wait"
+    assert traces.begin(claim()) is NOT_TRACED
+    assert counted(provider.LANGFUSE)[2] == before + 1
+    langfuse.status = 200
+    flush()
+    assert traces.begin(claim()) is not NOT_TRACED, "it takes them again"
+
+
+async def test_one_backend_that_takes_them_is_enough(
+    make: MakeTracing, langfuse: Sink, otlp: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "MOST_WHILE_FAILING", 0)
+    monkeypatch.setattr(provider, "SEND_S", 0.2)
+    langfuse.status = 401
+    traces = make(langfuse, otlp)
+    await run(traces)
+    spans = traces._spans
+    assert spans
+    for processor in spans._provider.processors:
+        processor.force_flush()
+    assert [exporter.skips() for exporter in spans.exporters] == [True, False]
+    assert traces.begin(claim()) is not NOT_TRACED
+
+
+async def test_half_a_surrogate_pair_keeps_nothing_from_being_sent(make: MakeTracing, langfuse: Sink) -> None:
+    """JSON of a model can hold one; OTLP cannot."""
+    traces = make(langfuse)
+    await run(traces, claim(message="half \ud83d of it", user_id="\ud83d"))
+    await traces.close()
+    assert names(langfuse) == NAMES
+    assert langfuse.holds("half ? of it")
+
+
+async def test_without_contents_nothing_is_sent_that_is_not_known_to_hold_none(make: MakeTracing, otlp: Sink) -> None:
+    """Also what an agent's own code puts into its spans."""
+    traces = make(otlp=otlp, trace_content="off")
+    spans, said = traces._spans, "the customer's words"
+    assert spans
+    with spans.tracer.start_as_current_span("own") as own:
+        own.add_event(f"saw {said}", {"what": said})
+        own.add_link(own.get_span_context(), {"why": said})
+        own.set_attribute("of_a_library_of_tomorrow", said)
+        own.set_status(StatusCode.ERROR, said)
+    await traces.close()
+    (sent,) = otlp.spans()
+    assert (sent.name, sent.failed, sent.said) == ("own", True, ""), "that it failed is structure"
+    assert not otlp.holds(said)
+
+
 async def test_what_cannot_be_cleaned_is_not_sent(langfuse: Sink) -> None:
     def broken(text: str) -> str:
         raise ValueError("a rule that breaks")
@@ -264,7 +335,7 @@ async def test_what_a_run_leaves_open_is_ended_with_its_attempt(make: MakeTracin
     with trace.within():
         callbacks = list(trace.callbacks())
         late = asyncio.create_task(RunnableLambda(hold).ainvoke("x", {"callbacks": callbacks}))
-    while not callbacks[0]._runs:  # type: ignore[attr-defined]  # Langfuse's own
+    while not callbacks[0]._calls:  # type: ignore[attr-defined]
         await asyncio.sleep(0.01)
     trace.end(None, None)
     go.set()

@@ -13,7 +13,7 @@ async def make(url: str) -> agent_runs.Agents:
     agent = Agent(model, system_prompt=agent_runs.PROMPT, tools=[calculator])
 
     async def run(message: str) -> str:
-        return (await agent.run(message)).output
+        return str((await agent.run(message)).output)
 
     return {agent_runs.AGENT: run}
 
