@@ -17,7 +17,7 @@ AT_ONCE: Final = 50
 RUNS, FLOOR_RUNS, WARM_UP = 150, 1500, 60
 TURNS, RUNS_A_TURN = 5, 50
 LANGCHAIN: Final = "LangChain and LiteLLM alone"
-TRACED: Final = "Longhaul, traced"
+TRACED: Final = "Longhaul traced"
 
 ROWS: Final = (
     Row(

@@ -11,6 +11,7 @@ from loadtest.bench.memory_study import WAITING_RUNS, WATCHING
 from loadtest.bench.queue_study import QUEUE
 from loadtest.bench.rerun_study import RERUN
 from loadtest.bench.span_study import SLOTS_STUDY, WIDE_STUDY
+from loadtest.bench.start_study import START
 from loadtest.bench.study import Study
 
 STUDIES: Final[tuple[Study, ...]] = (
@@ -25,6 +26,7 @@ STUDIES: Final[tuple[Study, ...]] = (
     TRACING,
     WATCHING,
     WAITING_RUNS,
+    START,
 )
 
 

@@ -15,7 +15,7 @@ from loadtest.bench.study import LONGHAUL, Contender, Findings, Goal, Row, Study
 FEW, MANY, MOST = 100, 20_000, 1_000_000
 FILLERS: Final = 2
 CALLS, CLAIMS, PAGES, CONNECTIONS = 400, 50, 30, 4
-SHALLOW: Final = f"Longhaul, {FEW} queued"
+SHALLOW: Final = f"Longhaul with {FEW} queued"
 
 _DEPTH: Final = (Goal("<=", 1.3, SHALLOW),)
 

@@ -16,7 +16,7 @@ from loadtest.bench.use import cpu_seconds
 
 REQUESTS, WARM_UP, CONNECTIONS = 3000, 500, 32
 TASKS: Final = 20
-BARE: Final = "bare ASGI app, same script"
+BARE: Final = "bare ASGI app"
 FASTAPI: Final = "FastAPI with nothing in it"
 SAID: Final = "a message that stands in no other place"
 
