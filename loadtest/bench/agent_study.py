@@ -85,17 +85,21 @@ async def _peers(stage: Stage, module: str, python: Literal["ours", "peers"], ru
     return {"agent": took, "agent_alone": took}
 
 
-async def _added(stage: Stage) -> Findings:
-    """operations/bench_agent.py has three agents in one process: by themselves, as the worker runs them, durable."""
+async def start_three(stage: Stage) -> agents.AgentProcess:
+    """operations/bench_agent.py: three agents in one process, by themselves, as the worker runs them, and durable."""
     model = await scripted_model.start(stage)
     environment = {
         "REDIS_URL": stage.redis_url, "LEASE_SECONDS": "300", "LOG_LEVEL": "WARNING",
         **agents.settings_of(stage, model),
     }  # fmt: skip
     command: list[str | Path] = [stage.means.python, "-m", "operations.bench_agent", f"{model}/v1"]
-    agent = agents.AgentProcess(
+    return agents.AgentProcess(
         await stage.start("bench_agent", command, environment=environment, stdin=True, stdout=True)
     )
+
+
+async def _added(stage: Stage) -> Findings:
+    agent = await start_three(stage)
     found: dict[str, list[float]] = {"langchain": [], "plain": [], "durable": []}
     for name in found:
         await agent.run(WARM_UP, AT_ONCE, **{"as": name})

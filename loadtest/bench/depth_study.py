@@ -1,7 +1,7 @@
 """What verbs cost while many tasks wait, beside what they cost while few do."""
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -49,7 +49,7 @@ async def _measure(stage: Stage, *, deep: bool) -> Findings:
     stage.stack.callback(worker.resume)  # else it could not be stopped
     caller = await agents.Caller.of(stage, system)
     ids = await caller.submit(FEW // 2, agents.NOTHING)
-    store = functools.partial(_store, stage, system)
+    store = functools.partial(bench_store, stage, system.environment)
     await store("fill", queued - len(ids), processes=FILLERS if deep else 1)
     client = await Client.start(stage)
     submit = http_client.post("/task", system.headers, {"message": "wait", "agent": agents.NOTHING})
@@ -57,7 +57,7 @@ async def _measure(stage: Stage, *, deep: bool) -> Findings:
     page = http_client.get("/metrics", {})
     # Few must stay few: their claims come first, and of submits there are as many as it takes to fill up again.
     found: dict[str, float] = {}
-    found["depth_claim"] = await _redis_us(stage, CLAIMS, functools.partial(store, "claim", CLAIMS))
+    found["depth_claim"] = await redis_us(stage, CLAIMS, functools.partial(store, "claim", CLAIMS))
     await store("fill", CLAIMS)
     for name, request, calls, connections in (
         ("poll", polls, CALLS, CONNECTIONS), ("page", [page], PAGES, 1), ("submit", [submit], CALLS, CONNECTIONS),
@@ -69,12 +69,12 @@ async def _measure(stage: Stage, *, deep: bool) -> Findings:
         async def timed(send: Callable[[], Awaitable[dict[str, float]]] = send, told: dict[str, float] = told) -> None:
             told.update(await send())
 
-        found[f"depth_{name}"] = await _redis_us(stage, calls, timed)
+        found[f"depth_{name}"] = await redis_us(stage, calls, timed)
         found[f"depth_{name}_ms"] = told["p50_ms"]
     return found
 
 
-async def _redis_us(stage: Stage, calls: int, do: Callable[[], Awaitable[object]]) -> float:
+async def redis_us(stage: Stage, calls: int, do: Callable[[], Awaitable[object]]) -> float:
     """Microseconds that Redis spent on commands for each of so many calls."""
     await stage.redis.config_resetstat()
     await do()
@@ -87,12 +87,10 @@ async def _redis_us(stage: Stage, calls: int, do: Callable[[], Awaitable[object]
     return sum(float(one["usec"]) for one in outer) / calls
 
 
-async def _store(stage: Stage, system: longhaul.System, what: str, tasks: int, processes: int = 1) -> None:
+async def bench_store(stage: Stage, environment: Mapping[str, str], what: str, tasks: int, processes: int = 1) -> None:
     """operations/bench_store.py, in so many processes at once."""
     command: list[str | Path] = [stage.means.python, "-m", "operations.bench_store", what, str(tasks // processes)]
-    running = [
-        await stage.start(f"{what}-{number}", command, environment=system.environment) for number in range(processes)
-    ]
+    running = [await stage.start(f"{what}-{number}", command, environment=environment) for number in range(processes)]
     for program in running:
         await program.process.wait()
         if program.process.returncode:

@@ -2,7 +2,7 @@
 
 import json
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import psutil
@@ -20,6 +20,7 @@ BARE: Final = "bare ASGI app"
 FASTAPI: Final = "FastAPI with nothing in it"
 SAID: Final = "a message that stands in no other place"
 
+_ANY_KEY: Final = {"Authorization": "Bearer " + "x" * 55}
 _HOW: Final = f"{REQUESTS} requests over {CONNECTIONS} connections to one process, keys on, workers standing still; "
 
 ROWS: Final = (
@@ -56,21 +57,22 @@ async def _bare(stage: Stage) -> Findings:
     commands = stage.folder / "commands.json"
     commands.write_text(json.dumps({"redis": stage.redis_url, **await _overheard(stage, system, ids[0])}))
     psutil.Process(system.pid("gateway-1")).suspend()
-    return await _app(stage, ["redis", str(commands)], ids)
+    return await _load(stage, *await start_app(stage, ["redis", str(commands)]), _ANY_KEY, ids)
 
 
 async def _fastapi(stage: Stage) -> Findings:
-    return await _app(stage, ["fastapi"], ["0" * 32])
+    return await _load(stage, *await start_app(stage, ["fastapi"]), _ANY_KEY, ["0" * 32])
 
 
-async def _app(stage: Stage, arguments: list[str], ids: list[str]) -> Findings:
+async def start_app(stage: Stage, arguments: Sequence[str]) -> tuple[str, int]:
+    """The URL and process id of a loadtest/bench/bare_app.py."""
     program = await stage.start(
         "app", [stage.means.python, "-m", "loadtest.bench.bare_app", *arguments], stdout=True
     )  # fmt: skip
     said = await program.process.stdout.readline() if program.process.stdout else b""
     if not said:
         raise BenchError(f"the app did not start: {program.last_lines()}")
-    return await _load(stage, f"http://127.0.0.1:{int(said)}", program.pid, {"Authorization": "Bearer x" * 6}, ids)
+    return f"http://127.0.0.1:{int(said)}", program.pid
 
 
 async def _paused(stage: Stage) -> tuple[longhaul.System, list[str]]:
