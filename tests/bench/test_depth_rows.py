@@ -16,7 +16,7 @@ async def test_a_queue_is_filled_and_claimed_from(stages):
     async with stages.stage() as stage:
         environment = {"REDIS_URL": stage.redis_url, "ACTIVE_MODEL_KEY": "Simulator"}
         store = functools.partial(depth_study.bench_store, stage, environment)
-        await store("fill", 10, processes=2)
+        await store("fill", 10)
         took = await depth_study.redis_us(stage, 3, functools.partial(store, "claim", 3))
         assert took > 0
         tasks = TaskStore(connect(stage.redis_url), Settings(redis_url=stage.redis_url))
