@@ -122,10 +122,14 @@ def _measure(folder: Path, studies: Sequence[Study], arguments: argparse.Namespa
     peers = peers_environment.python(configuration.var_dir())
     if any(one.peers_environment for study in studies for one in study.contenders):
         peers_environment.make(peers)
+    bullmq = configuration.var_dir().absolute() / "bench" / "bullmq"
+    if any(one.node for study in studies for one in study.contenders):
+        peers_environment.make_bullmq(bullmq)
     means = stage.Means(
         longhaul=copy_of_the_project(folder / "longhaul"),
         python=Path(sys.executable),
         peers_python=peers,
+        bullmq=bullmq,
         redis_command=lambda port, home: [str(server), *embedded_redis.server_arguments(port, home)],
         long=arguments.long,
     )

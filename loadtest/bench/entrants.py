@@ -20,7 +20,7 @@ from loadtest.bench.study import LONGHAUL, Contender, Kind, Measure
 WARM_UP = 0
 """The number of the task that shows that a worker works. Measured tasks have higher ones."""
 
-_UP_SECONDS = 150.0
+_UP_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,11 @@ class Race:
 
 @dataclass(frozen=True)
 class Entrant:
-    """A queue. `python`: which environment its programs run in; `backlog`: no-op tasks that take it some seconds."""
+    """A queue. `runs_in`: which environment; `backlog`: no-op tasks that take it some seconds."""
 
     name: str
     module: str
-    python: Literal["ours", "peers"] = "peers"
+    runs_in: Literal["ours", "peers", "node"] = "peers"
     kind: Kind = "peer"
     backlog: int = 3000
 
@@ -94,8 +94,7 @@ class Entrant:
         marks = stage.folder / "marks"
         marks.mkdir()
         given = {"BENCH_REDIS": stage.redis_url, "BENCH_CONCURRENCY": str(concurrency), "BENCH_MARKS": str(marks)}
-        python = stage.means.python if self.python == "ours" else stage.means.peers_python
-        command = [str(python), "-m", self.module]
+        command = self._command(stage)
         started = [
             await stage.start(f"worker-{number}", [*command, "worker"], environment=given)
             for number in range(1, workers + 1)
@@ -105,13 +104,22 @@ class Entrant:
         await _warm(race, started)
         return race
 
+    def _command(self, stage: Stage) -> list[str]:
+        if self.runs_in == "node":
+            program = stage.means.bullmq / self.module
+            if not program.exists():
+                raise BenchError("node and npm are not here, or npm could not install it")
+            return ["node", str(program)]
+        python = stage.means.python if self.runs_in == "ours" else stage.means.peers_python
+        return [str(python), "-m", self.module]
+
 
 @dataclass(frozen=True)
 class LonghaulEntrant:
     """`supervised`: the whole system under `manage.py`; otherwise `python -m worker` alone."""
 
     name: str = LONGHAUL
-    python: Literal["ours"] = "ours"
+    runs_in: Literal["ours"] = "ours"
     kind: Kind = "ours"
     supervised: bool = True
     backlog: int = 3000
@@ -156,7 +164,13 @@ async def _alone(stage: Stage, settings: Mapping[str, str]) -> Started:
 
 
 def contender(entrant: Entrant | LonghaulEntrant, measure: Measure) -> Contender:
-    return Contender(entrant.name, measure, entrant.kind, entrant.python == "peers")
+    return Contender(
+        entrant.name,
+        measure,
+        entrant.kind,
+        peers_environment=entrant.runs_in == "peers",
+        node=entrant.runs_in == "node",
+    )
 
 
 def agents_file(folder: Path) -> Path:
@@ -179,13 +193,14 @@ async def _warm(race: Race, started: Sequence[Program]) -> None:
     await submitted
 
 
-FLOOR: Final = Entrant("raw BLPOP", "loadtest.bench.peers.floor", python="ours", kind="floor")
+FLOOR: Final = Entrant("raw BLPOP", "loadtest.bench.peers.floor", runs_in="ours", kind="floor")
 PEERS: Final = (
-    Entrant("arq", "loadtest.bench.peers.arq_queue", python="ours", backlog=1000),
+    Entrant("arq", "loadtest.bench.peers.arq_queue", runs_in="ours", backlog=1000),
     Entrant("SAQ", "loadtest.bench.peers.saq_queue"),
     Entrant("streaq", "loadtest.bench.peers.streaq_queue"),
     Entrant("taskiq", "loadtest.bench.peers.taskiq_queue"),
     Entrant("taskiq-lists", "loadtest.bench.peers.taskiq_lists"),
     Entrant("Celery", "loadtest.bench.peers.celery_queue", backlog=1000),
     Entrant("dramatiq", "loadtest.bench.peers.dramatiq_queue"),
+    Entrant("BullMQ", "peer.mjs", runs_in="node"),
 )

@@ -42,7 +42,7 @@ ROWS: Final = (
     Row(
         "submit", "submit in sequence", "a second", "higher",
         (Goal(">=", 2.5, "arq"),),
-        measured_by=f"One client submits {FULL.in_sequence} tasks, each after the last one's answer; workers stand still.",
+        measured_by=f"One client submits {FULL.in_sequence} tasks, one after another; workers stand still.",
     ),
     Row(
         "submit_trips", "submit: round trips", "a task", "lower",
@@ -94,7 +94,7 @@ ROWS: Final = (
 )  # fmt: skip
 
 
-async def measure(stage: Stage, entrant: Entrant | LonghaulEntrant, amounts: Amounts = FULL) -> Findings:
+async def measure(stage: Stage, entrant: Entrant | LonghaulEntrant, amounts: Amounts = FULL) -> dict[str, float]:
     race, backlog = await entrant.enter(stage, CONCURRENCY), amounts.backlog or entrant.backlog
     visit = Visit(amounts, race, RoundTrips(stage), psutil.Process(stage.redis_pid))
     await visit.trips.watch_the_clock(amounts.quiet_s)

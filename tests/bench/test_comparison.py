@@ -14,8 +14,7 @@ async def nothing(stage):
 
 def run(values, *, better="lower", counted=False, goals=()):
     row = Row("r", "a row", "ms", better, goals, counted=counted)
-    kinds = {LONGHAUL: "ours", "floor": "floor"}
-    contenders = tuple(Contender(name, nothing, kinds.get(name, "peer")) for name in values)
+    contenders = tuple(Contender(name, nothing, "ours" if name == LONGHAUL else "peer") for name in values)
     found = [Sample("r", name, value, at) for name, series in values.items() for at, value in enumerate(series, 1)]
     return verdicts_of([Study("s", (row,), contenders)], found)
 

@@ -19,7 +19,7 @@ def study(*contenders, **more):
 
 async def run(stages, *studies, rounds=1):
     record = harness.Record()
-    said = []
+    said: list[str] = []
     await harness.measure(stages, studies, rounds, record, said.append, seed=3)
     return record, said
 
