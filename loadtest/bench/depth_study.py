@@ -105,4 +105,5 @@ DEPTH: Final = Study(
         Contender(SHALLOW, functools.partial(_measure, deep=False), "variant"),
     ),
     seconds=900,
+    most_rounds=2,
 )

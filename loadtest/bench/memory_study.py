@@ -87,7 +87,7 @@ def _contender(name: str, module: str, python: Literal["ours", "peers"] = "peers
     return Contender(name, measure, kind, peers_environment=python == "peers")
 
 
-WATCHING: Final = Study("watching", WATCHING_ROWS, (Contender(LONGHAUL, _watched, "ours"),), most_rounds=2)
+WATCHING: Final = Study("watching", WATCHING_ROWS, (Contender(LONGHAUL, _watched, "ours"),), most_rounds=1)
 WAITING_RUNS: Final = Study(
     "waiting",
     WAITING_ROWS,
@@ -99,5 +99,5 @@ WAITING_RUNS: Final = Study(
         _contender("agno", "agent_agno"),
     ),
     seconds=120,
-    most_rounds=2,
+    most_rounds=1,
 )
