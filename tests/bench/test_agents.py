@@ -89,4 +89,4 @@ async def test_what_longhaul_adds_is_measured_on_attempts_that_are_written(stage
         store = TaskStore(connect(stage.redis_url), settings)
         page = await store.list_tasks(TaskFilter(), limit=10)
         await store.redis.aclose()
-    assert [(task.status, task.result) for task in page.tasks] == [("success", "Done.")] * 4
+    assert [task.status for task in page.tasks] == ["success"] * 4
