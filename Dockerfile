@@ -8,13 +8,10 @@ WORKDIR /build
 COPY operations/installer.lock ./
 RUN python -m venv /uv && /uv/bin/pip install --no-cache-dir --require-hashes --no-deps -r installer.lock
 
-# What pyproject.toml's dependencies come to, and nothing of its dev group: uv says which packages these are, and the lock
-# has their hashes. What it does not have ends the build; so does a package without a wheel.
-COPY pyproject.toml requirements.lock deploy/runtime_lock.py ./
-RUN /uv/bin/uv pip compile --quiet --no-header --no-annotate --constraints requirements.lock pyproject.toml -o wanted.txt \
-    && python runtime_lock.py requirements.lock wanted.txt > runtime.lock \
-    && /uv/bin/uv venv /venv \
-    && /uv/bin/uv pip sync --python /venv --require-hashes --no-build --no-cache --compile-bytecode runtime.lock
+# What does not have the lock's hash ends the build; so does a package without a wheel.
+COPY requirements.lock ./
+RUN /uv/bin/uv venv /venv \
+    && /uv/bin/uv pip sync --python /venv --require-hashes --no-build --no-cache --compile-bytecode requirements.lock
 
 WORKDIR /app
 COPY core_config.py agents_config.py schema_rules.py manage.py pyproject.toml requirements.lock LICENSE \

@@ -35,6 +35,7 @@ COMMANDS = (
     ("models", "the model registry; `models test` tries the keys"),
     ("cost", "tokens and cost by user, model, agent or caller"),
     ("keys", "make an API key"),
+    ("bench", "measure Longhaul beside its peers on this machine, and compare with a saved run"),
     ("test", "format, lint, types, import contract and tests"),
 )
 

@@ -64,6 +64,7 @@ def edged(tool: StructuredTool, *, seconds: float, threads: Executor) -> Structu
             return result
         except ToolException as error:  # a tool's own words, meant for the model
             failure = cut(str(error))
+            log.info("tool_refused", extra={"tool": tool.name})  # its words may quote contents: the step has them
             if len(str(error)) <= MAX_RESULT_CHARS:
                 raise
             raise ToolException(_bounded(str(error))) from None  # an MCP server's may be of any length

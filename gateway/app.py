@@ -47,6 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url="/docs" if keys is None else None,  # a browser cannot send a key
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # FastAPI's own, asked about at every request
     )
     app.router.route_class = JsonRoute
     add_routes(app)

@@ -11,7 +11,7 @@ import orjson
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from .noted import noted_of
 from .problems import Problem
@@ -24,6 +24,8 @@ DRAIN_S = 2.0
 BOM = b"\xef\xbb\xbf"
 LONGEST_INTEGER = 20
 NUL = b"\\u0000"
+PLAIN_JSON = "application/json"
+"""The content type that nearly all clients send, as they spell it."""
 
 
 class JsonRoute(APIRoute):
@@ -47,10 +49,13 @@ class JsonRoute(APIRoute):
 class JsonRequest(Request):
     _raw = b""
     _value: Any = None
+    _was_read = False
 
     async def load(self, limit: int) -> None:
         """Reads at most `limit` bytes. Raises Problem: body_too_large, unsupported_media_type, invalid_json."""
-        _demand_json(self.headers.get("content-type", ""))
+        content_type = self.headers.get("content-type", "")
+        if content_type != PLAIN_JSON:
+            _demand_json(content_type)
         declared = self.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
             raise BodyTooLarge(limit)
@@ -59,7 +64,7 @@ class JsonRequest(Request):
             body += chunk
             if len(body) > limit:
                 raise BodyTooLarge(limit)
-        self._raw = bytes(body)
+        self._raw, self._was_read = bytes(body), True
         self._value = parse(self._raw)
 
     async def body(self) -> bytes:
@@ -67,6 +72,13 @@ class JsonRequest(Request):
 
     async def json(self) -> Any:
         return self._value
+
+    async def again(self) -> Message:
+        """`receive` for who reads the request after this one did: the body first, if it was read."""
+        if self._was_read:
+            self._was_read = False
+            return {"type": "http.request", "body": self._raw, "more_body": False}
+        return await self.receive()
 
 
 class BodyTooLarge(Problem):
@@ -140,7 +152,7 @@ def parse(body: bytes) -> Any:
     if _depth_exceeds(value, MAX_DEPTH):
         raise _invalid_json(f"The body is nested deeper than {MAX_DEPTH} levels.")
     # orjson keeps the last of two equal names; this second look costs microseconds, and its depth is bounded by now
-    json.loads(body.removeprefix(BOM), object_pairs_hook=_once, parse_int=_whole, parse_float=len)
+    _STRICT.decode(body.removeprefix(BOM).decode())
     if NUL in body and _holds_nul(value):
         raise _invalid_json("The body holds a NUL character (\\u0000), which no text here may.")
     return value
@@ -162,6 +174,9 @@ def _whole(digits: str) -> None:
     """orjson would make a float of a larger one, which is another number."""
     if len(digits) > LONGEST_INTEGER or not -(2**63) <= int(digits) < 2**64:
         raise _invalid_json(f"The integer {digits[:30]} takes more than 64 bits; send it as a text.")
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_once, parse_int=_whole, parse_float=len)
 
 
 def _depth_exceeds(value: Any, most: int) -> bool:

@@ -15,6 +15,7 @@ from taskstore.watch import Watcher
 
 from .auth import Caller
 from .models import Models
+from .refusals import Refusals
 from .watch_tokens import WatchTokens
 
 
@@ -28,6 +29,7 @@ class Gateway:
     follower: Follower
     watch_tokens: WatchTokens
     stored: StoredMetrics
+    refusals: Refusals = field(default_factory=Refusals)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at the start of a shutdown: whoever waits for a task answers with what there is."""
 

@@ -15,7 +15,7 @@ from agents_config import DEFAULT_AGENT
 from core_config import Settings
 from monitoring import log_context, metrics
 from monitoring.traces.ids import callers_trace_of, parent_of
-from taskstore.errors import AgentUnavailable, NeverDue
+from taskstore.errors import AgentUnavailable, NeverDue, QueueFull, StorageFull
 from taskstore.records import Kind, NewTask, Submitted
 
 from .agents import model_of, refusal
@@ -44,12 +44,14 @@ BODY_PROBLEMS = (
 )
 """What a route that submits can answer."""
 
+LONGEST_IDEMPOTENCY_KEY = 255
+
 IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
         min_length=1,
-        max_length=255,
+        max_length=LONGEST_IDEMPOTENCY_KEY,
         pattern=r"^[\x21-\x7e]+$",
         description="The same key and body give the same task again; another body is a 409.",
     ),
@@ -106,12 +108,16 @@ async def submit(
         submitted = await gateway.store.submit(task)
     except AgentUnavailable as error:
         raise refusal(error, caller) from error
+    except (QueueFull, StorageFull) as error:
+        gateway.refusals.refused(error)
+        raise
     except NeverDue as error:  # by Redis's clock: this machine's may be wrong
         text = "counts from now, and run_at comes later: the task could never run"
         raise invalid([{"loc": ["body", "deadline_s"], "msg": text, "type": "deadline_before_run"}]) from error
     noted_of(request.scope).model = model
     log_context.bind(task=submitted.task_id, trace=callers_trace_of(task.traceparent) if submitted.created else None)
     if submitted.created:
+        gateway.refusals.taken()
         metrics.TASKS_ENQUEUED.inc()
         log.info("task_submitted", extra={"agent": agent, "model": model, "lane": kind.name.lower()})
     return submitted

@@ -48,7 +48,7 @@ class Tracing:
     def begin(self, claim: Claim) -> Trace:
         """The trace of an attempt that begins now. Raises nothing: tracing is never a task's trouble."""
         spans, trace_id = self._spans, trace_id_of(claim.task_id, claim.traceparent)
-        if spans is None or not is_sampled(trace_id, self._rate):
+        if spans is None or not is_sampled(trace_id, self._rate) or spans.skip():
             return NOT_TRACED
         log_context.bind(trace=trace_id)
         try:

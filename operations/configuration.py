@@ -27,6 +27,24 @@ def load() -> Settings:
     raise CommandError(f"{problems}. Correct it in the environment or in {ROOT / '.env'}.")
 
 
+def with_defaults() -> Settings:
+    """The settings with the default in the place of each that cannot be, so that one bad value hides nothing else."""
+    try:
+        return Settings()
+    except UnicodeDecodeError:
+        return Settings(_env_file=None)
+    except ValidationError as error:
+        given = {}
+        for found in error.errors():
+            location = str(found["loc"][0]).upper()
+            field, names = next(
+                (field, names) for field, names in variable_names().items() if location in (field.upper(), *names)
+            )
+            about = Settings.model_fields[field]
+            given[names[0] if about.validation_alias else field] = about.default
+        return Settings(**given)
+
+
 def variable_names() -> dict[str, tuple[str, ...]]:
     """By field, the environment variables that set it, the documented one first."""
     names = {}

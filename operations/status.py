@@ -7,12 +7,13 @@ import argparse
 import dataclasses
 import json
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import httpx
 import psutil
 
-from core_config import Settings, load_registry
+from core_config import ConfigurationError, Settings, load_registry
 from operations import agents, configuration, redis_check, runstate, terminal
 from operations.errors import CommandError
 
@@ -29,7 +30,11 @@ def run(arguments: argparse.Namespace) -> int:
     if state is None:
         print(json.dumps({"running": False}) if arguments.json else f"Longhaul is not running (VAR_DIR {var_dir}).")
         return NOT_RUNNING
-    report = gather(configuration.load(), state)
+    try:
+        settings, wrong = configuration.load(), []
+    except CommandError as error:  # what runs was started with other settings, and is what is asked about
+        settings, wrong = configuration.with_defaults(), [str(error)]
+    report = gather(settings, state, wrong)
     if arguments.json:
         print(json.dumps(report, indent=2))
     else:
@@ -37,9 +42,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if report["ready"] and not report["problems"] else 1
 
 
-def gather(settings: Settings, state: runstate.RunState) -> dict[str, Any]:
-    """All that `status` knows, for JSON: times in seconds, memory in bytes. `problems` is empty when all is well."""
-    problems = []
+def gather(settings: Settings, state: runstate.RunState, wrong: Iterable[str] = ()) -> dict[str, Any]:
+    """All that `status` knows, for JSON: times in seconds, memory in bytes. `problems` is empty when all is well;
+    `wrong` are those of the settings. `simulated` is null when the models file cannot be read.
+    """
+    problems = [*wrong]
     if state.phase != "running":
         problems.append(f"it is {state.phase}")
     url = agents.redis_url(settings, state)
@@ -63,6 +70,11 @@ def gather(settings: Settings, state: runstate.RunState) -> dict[str, Any]:
     if not ready:
         problems.append(f"{state.gateway_url}/ready says: {answer}")
     processes = [_process(record, state.token) for record in (state.supervisor, *state.processes)]
+    try:
+        simulated = _is_simulated(settings, state.model)
+    except ConfigurationError as error:
+        problems.append(str(error))
+        simulated = None
     problems += [f"{found['name']} is down ({found['ended']})" for found in processes if not found["alive"]]
     return {
         "running": True,
@@ -71,7 +83,7 @@ def gather(settings: Settings, state: runstate.RunState) -> dict[str, Any]:
         "gateway": state.gateway_url,
         "metrics": {"gateway": f"{state.gateway_url}/metrics", "workers": state.workers_metrics_url or None},
         "model": state.model,
-        "simulated": _is_simulated(settings, state.model),
+        "simulated": simulated,
         "redis": redis,
         "queue": queue,
         "workers": workers,

@@ -3,12 +3,16 @@
 The tests run in several processes, and the types are checked meanwhile. Anything that is given goes to pytest, which
 then runs alone and in one process: `manage.py test -k cancel -x`; `-n 4` gives it four.
 
+Of the whole run's tests, up to five that failed are run once more, alone. The last lines say which failed beside others
+and how they went alone; the exit code is 0 only if all passed then. --no-second-try leaves that out.
+
 With --long the tests of tests/long run, and nothing else: they count and measure for half an hour or more, one after
 another, and print one table. A count that is wrong fails its test; a time beside its goal is only reported.
 """
 
 import argparse
 import contextlib
+import importlib.util
 import os
 import secrets
 import signal
@@ -22,7 +26,8 @@ from types import FrameType
 from typing import Any, Self
 
 from core_config import ROOT, keep_loopback_off_proxies
-from operations import configuration, leftovers
+from operations import configuration, leftovers, second_try
+from operations.environment import DEV_LOCK
 from operations.errors import CommandError
 
 TAKES_EXTRA = True
@@ -38,6 +43,7 @@ TYPES = (sys.executable, "-m", "mypy")
 TESTS = (sys.executable, "-m", "pytest")
 
 _MOST_PROCESSES = 8
+_TESTS_FAILED = 1  # pytest's exit code of a run that came to its end; after others nobody knows what was not run
 _SECONDS_TO_END = 60.0  # after Ctrl-C: the tests end what they have started
 
 
@@ -45,7 +51,10 @@ LONG_TESTS = "tests/long"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = f"{parser.prog} [--long [--report FILE]] [PYTEST OPTIONS AND TESTS]"
+    parser.usage = f"{parser.prog} [--no-second-try] [--long [--report FILE]] [PYTEST OPTIONS AND TESTS]"
+    parser.add_argument(
+        "--no-second-try", action="store_true", help="what fails in the whole run has failed, also if it passes alone"
+    )
     parser.add_argument("--long", action="store_true", help=f"the tests of {LONG_TESTS} alone, and what they measured")
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="where --long writes its table (VAR_DIR/long-tests.md)"
@@ -56,29 +65,45 @@ def run(arguments: argparse.Namespace) -> int:
     keep_loopback_off_proxies()
     if arguments.report and not arguments.long:
         raise CommandError("--report goes with --long.")
+    if importlib.util.find_spec("xdist") is None:
+        raise CommandError(f"the tools are not installed here: {sys.executable} -m pip install -r {DEV_LOCK.name}")
     with _nothing_left_behind() as run_id:
         if arguments.long:
             return _pytest_alone(_long(arguments), run_id)
-        return _pytest_alone(arguments.extra, run_id) if arguments.extra else _everything(run_id)
+        if arguments.extra:
+            return _pytest_alone(arguments.extra, run_id)
+        with tempfile.TemporaryDirectory() as folder:
+            return _everything(run_id, Path(folder), again=not arguments.no_second_try)
 
 
-def _everything(run_id: str) -> int:
+def _everything(run_id: str, folder: Path, *, again: bool) -> int:
     results = []
     for name, command in QUICK:
         with Step(name, command, run_id) as step:
             step.wait()
         results.append(step)
     with tempfile.TemporaryFile() as said, Step("types", TYPES, run_id, output=said) as types:
-        with Step("tests", (*TESTS, *in_parallel()), run_id) as tests:
+        outcomes = folder / "outcomes"
+        with Step("tests", (*TESTS, *in_parallel(), *second_try.recorded_in(outcomes)), run_id) as tests:
             tests.wait()
         types.wait()
         said.seek(0)
         print(f"\n== types said:\n{said.read().decode(errors='replace')}", end="")
     results += [types, tests]
+    code = tests.code or 0
+    last: list[str] = []
+    if again and code == _TESTS_FAILED and (tried := second_try.due(outcomes)):
+        alone = folder / "alone"
+        with Step("second try", (*TESTS, *second_try.recorded_in(alone), *tried), run_id) as second:
+            second.wait()
+        results.append(second)
+        all_passed, last = second_try.told(tried, alone)
+        code = second.code if all_passed and second.code is not None else 1
     print("\n== summary")
     for step in results:
-        print(f"  {'ok    ' if step.code == 0 else 'FAILED'} {step.name:<8} {step.seconds:6.1f} s")
-    return 1 if any(step.code for step in results) else 0
+        print(f"  {'ok    ' if step.code == 0 else 'FAILED'} {step.name:<10} {step.seconds:6.1f} s")
+    print(*last, sep="\n", end="\n" if last else "")
+    return 1 if code or any(step.code for step in results if step.name not in {"tests", "second try"}) else 0
 
 
 def _pytest_alone(options: list[str], run_id: str) -> int:

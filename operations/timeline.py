@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from taskstore.events import TaskEvent, TaskHistory
-from taskstore.records import TaskRecord
 from taskstore.steps import Step, steps_of
 
 SLOT = "for a worker with room"
@@ -16,6 +15,7 @@ COOLDOWN = "for its model, which failed and was cooling down"
 PAUSE = "for the end of a pause (manage.py resume)"
 HELD = {"limit": LIMIT, "rate": RATE, "cooldown": COOLDOWN, "pause": PAUSE}
 SESSION = "for its session, which another task held"
+BEHIND = "for its session, which task {} has"
 TIME = "for its time (run_at)"
 DELAY = "for the delay before a retry"
 PERSON = "for a person's decision"
@@ -92,7 +92,7 @@ def timeline(history: TaskHistory) -> list[Part]:
     if began is not None:
         parts.append(_run(began, history.now, "", steps))
     elif not record.is_final:
-        parts += _waits(since, history.now, _stands(record), history.held)
+        parts += _waits(since, history.now, _stands(history), history.held)
     return parts
 
 
@@ -112,13 +112,14 @@ def _run(began: TaskEvent, until: datetime, ended: str, steps: Iterable[Step]) -
     return Run(began.attempt, began.worker or "", began.at, max(0, _ms(until - began.at)), ended, own)
 
 
-def _stands(record: TaskRecord) -> str:
+def _stands(history: TaskHistory) -> str:
     """What it waits for now."""
+    record = history.record
     match record.index.partition(":")[0]:
         case "scheduled":
             return DELAY if record.attempt else TIME
         case "blocked":
-            return SESSION
+            return BEHIND.format(history.behind) if history.behind else SESSION
         case "waiting":
             return PERSON
     return QUARANTINE if record.index == "ready:quarantine" else SLOT

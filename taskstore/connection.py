@@ -5,8 +5,10 @@ five of five tasks leased to nobody. So a time-out is never retried here; the ve
 caller repeats them with the same id, claim number or fence.
 """
 
+import asyncio
 from collections.abc import Mapping
-from typing import Any
+from functools import cached_property
+from typing import Any, Self, cast
 
 from redis.asyncio import (
     BlockingConnectionPool,
@@ -20,6 +22,8 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+
+from .wire import Wire
 
 COMMAND_TIMEOUT_S = 3.0
 BLOCKING_POP_S = 5
@@ -38,6 +42,17 @@ class _LostWhenClosed(AbstractConnection):
             await super().send_packed_command(command, check_health)
         except RuntimeError as error:
             raise RedisConnectionError(f"the connection is closed: {error}") from error
+
+    def hand_over(self, protocol: asyncio.Protocol) -> asyncio.Transport:
+        """From here on the protocol gets what Redis says; to be closed by `close_handed`."""
+        assert self._writer is not None  # noqa: S101  it is connected
+        transport = cast("asyncio.Transport", self._writer.transport)  # a StreamWriter types its base
+        transport.set_protocol(protocol)
+        return transport
+
+    def close_handed(self) -> None:
+        """May be called again. Not `disconnect`: that waits for what the protocol is told now."""
+        self._close()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
 
 
 class _Tcp(_LostWhenClosed, Connection):
@@ -77,9 +92,29 @@ def connection_options(*, blocking: bool = False) -> dict[str, Any]:
     }
 
 
-def connect(url: str, *, blocking: bool = False) -> Redis:
+class Client(Redis):
+    """redis-py's, and beside its pool the one connection that the verbs go over."""
+
+    @classmethod
+    def from_pool(cls, connection_pool: ConnectionPool) -> Self:
+        client = super().from_pool(connection_pool)
+        assert isinstance(client, cls)  # noqa: S101  redis-py types it as its own class
+        return client
+
+    @cached_property
+    def wire(self) -> Wire:
+        pool = self.connection_pool
+        return Wire(pool.make_connection, pool.connection_kwargs["socket_timeout"])
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        if "wire" in vars(self):
+            await self.wire.aclose()
+        await super().aclose(close_connection_pool)
+
+
+def connect(url: str, *, blocking: bool = False) -> Client:
     """A client for the address. It connects at the first command; close it with `aclose`."""
-    return Redis.from_pool(connection_pool(url, blocking=blocking))
+    return Client.from_pool(connection_pool(url, blocking=blocking))
 
 
 def connection_pool(url: str, *, blocking: bool = False) -> ConnectionPool:

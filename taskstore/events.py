@@ -66,6 +66,8 @@ class TaskHistory:
     now: datetime
     held: Mapping[str, int]
     """As in TaskEvent, of the wait that a ready task is in now."""
+    behind: str
+    """The task that has the session of one that stands behind it; empty of all others."""
 
 
 def event_of(entry_id: str, flat: Sequence[str]) -> TaskEvent:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
-from redis.asyncio import Redis
 from redis.client import NEVER_DECODE
 from redis.commands.core import AsyncScript
 from redis.exceptions import (
@@ -27,7 +26,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from core_config import Settings
 
+from .connection import Client
 from .errors import StorageFull, StoreLoading, StoreUnavailable
+from .wire import Words
 
 FOLDER = Path(__file__).parent / "scripts"
 VERBS = (
@@ -90,7 +91,7 @@ class OnCall(Protocol):
 class Scripts:
     """Runs verbs, one round trip each, and translates Redis's failures into the store's."""
 
-    def __init__(self, redis: Redis, settings: Settings, on_call: OnCall | None = None) -> None:
+    def __init__(self, redis: Client, settings: Settings, on_call: OnCall | None = None) -> None:
         self._redis = redis
         self._on_call = on_call
         self._prefix = settings.key_prefix
@@ -99,9 +100,14 @@ class Scripts:
 
     async def run(self, verb: str, *args: str | bytes | float) -> Any:
         """The script's answer. Raises StoreUnavailable or StorageFull; a bug in a script raises ResponseError."""
-        values: Sequence[str | bytes | float] = (self._policy, *args)
+        script = self._scripts[verb]
+        words: Words = ("EVALSHA", str(script.sha), 1, self._prefix, self._policy, *args)
         with self._observed(verb), translating():
-            return await self._twice(self._scripts[verb], values)
+            try:
+                return await self._sent(words)
+            except NoScriptError:
+                await self._redis.wire.send("SCRIPT", "LOAD", str(script.script))
+                return await self._sent(words)
 
     async def run_with(self, verb: str, *commands: Sequence[str]) -> list[Any]:
         """The answers of a script without arguments and of the commands behind it, in one round trip; what is wrong
@@ -145,11 +151,19 @@ class Scripts:
             raise
         self._on_call(verb, time.perf_counter() - began, failed=False)
 
-    async def _twice(self, script: Callable[..., Awaitable[Any]], values: Sequence[str | bytes | float]) -> Any:
+    async def _sent(self, words: Words) -> Any:
         """A connection that Redis closed, as it does when it restarts, may be found out only by the next command: it is
-        sent again on another, which the pool looks at first. A time-out is not repeated here: the first copy may still
-        be running.
+        sent again on another. A time-out is not repeated here: the first copy may still be running.
         """
+        try:
+            return await self._redis.wire.send(*words)
+        except BusyLoadingError:
+            raise
+        except RedisConnectionError:
+            return await self._redis.wire.send(*words)
+
+    async def _twice(self, script: Callable[..., Awaitable[Any]], values: Sequence[str | bytes | float]) -> Any:
+        """As `_sent`, of what goes over the pool, which looks at a connection before it gives it out."""
         try:
             return await script(keys=[self._prefix], args=values)
         except BusyLoadingError:

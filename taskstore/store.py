@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import orjson
-from redis.asyncio import Redis
 
 from core_config import Settings
 
 from .agents import NOBODY_HAS_IT, flat_of, reports_of
 from .claims import Claimed, ModelRules, QuarantinePart, Settled, Settlement
+from .connection import Client
 from .errors import (
     AgentUnavailable,
     IdempotencyConflict,
@@ -62,7 +62,7 @@ SWEEP_LIMIT = 100
 
 
 class TaskStore:
-    def __init__(self, redis: Redis, settings: Settings, on_call: OnCall | None = None) -> None:
+    def __init__(self, redis: Client, settings: Settings, on_call: OnCall | None = None) -> None:
         """`on_call` hears of every verb's round trip."""
         self.redis = redis
         self.keys = Keys(settings.key_prefix)
@@ -147,12 +147,13 @@ class TaskStore:
         answer = await self._scripts.run("read", task_id, caller, "stream")
         if answer == "not_found":
             raise TaskNotFound
-        position, flat, now, held, entries = answer
+        position, flat, now, held, entries, behind = answer
         return TaskHistory(
             record=record_of(task_id, position, flat),
             events=[event_of(entry_id, fields) for entry_id, fields in entries],
             now=moment(now),
             held=held_of(held),
+            behind=behind,
         )
 
     async def look(self, task_id: str, caller: str = ANY_CALLER) -> Look:

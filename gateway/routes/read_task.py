@@ -1,19 +1,24 @@
 """GET /task/{task_id}: what became of a task, at once or as soon as it is final."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.answers import answer
+from gateway.body import JsonRequest
 from gateway.noted import noted_of
 from gateway.openapi import problems
+from gateway.quick import QuickRoute
 from gateway.reading import POLL_AFTER_S, look, view_of
 from gateway.running import caller_of, gateway_of
 from gateway.schemas import WaitQuery
 from gateway.task_view import TaskView
 from gateway.waiting import ClientGoneError, NobodyThere, demand_id, look_or_wait
+
+AT_ONCE = WaitQuery()
 
 _LEAST, _MOST = POLL_AFTER_S
 RETRY_AFTER = {
@@ -40,8 +45,15 @@ async def read_task(request: Request, task_id: str, query: Annotated[WaitQuery, 
     return answer(view, headers={} if poll_after_s is None else {"Retry-After": str(poll_after_s)})
 
 
+class ReadRoute(QuickRoute):
+    async def arguments(self, request: JsonRequest) -> Mapping[str, Any] | None:
+        if request.scope["query_string"]:
+            return None
+        return {"task_id": request.path_params["task_id"], "query": AT_ONCE}
+
+
 def add(app: FastAPI) -> None:
-    app.add_api_route(
+    app.router.add_api_route(
         "/task/{task_id}",
         read_task,
         methods=["GET"],
@@ -51,4 +63,5 @@ def add(app: FastAPI) -> None:
             **problems("unauthorized", "forbidden_host", "task_not_found", "invalid_request", "store_unavailable"),
         },
         tags=["tasks"],
+        route_class_override=ReadRoute,
     )

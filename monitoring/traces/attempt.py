@@ -29,6 +29,7 @@ from taskstore.states import Status
 
 from .export import DISCARDED
 from .ids import parent_of, span_id_of, trace_id_of
+from .names import AS_ROOT, INPUT, LEVEL, OUTPUT, STATUS, TYPE
 from .provider import Spans, chosen_ids
 from .run import TracedRun
 from .trace import Trace
@@ -38,13 +39,6 @@ if TYPE_CHECKING:
 
 NS_A_MS = 1_000_000
 FAILED = frozenset({"fail", "bury"})
-
-TYPE = "langfuse.observation.type"
-LEVEL = "langfuse.observation.level"
-STATUS = "langfuse.observation.status_message"
-INPUT = "langfuse.observation.input"
-OUTPUT = "langfuse.observation.output"
-AS_ROOT = "langfuse.internal.as_root"
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +70,7 @@ class AttemptTrace(Trace):
 
     def callbacks(self) -> "Sequence[BaseCallbackHandler]":
         run_id = span_id_of(self._claim.task_id, f"run {self._claim.fence}")
-        handler = TracedRun(self._spans.public_key, (self._trace_id, run_id))
+        handler = TracedRun(self._spans.tracer, (self._trace_id, run_id))
         self._handlers.append(handler)
         return (handler,)
 

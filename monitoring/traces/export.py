@@ -40,6 +40,11 @@ STRUCTURE = frozenset(
 )
 OURS = "longhaul."
 
+MOST_WHILE_FAILING = 128
+"""Spans that wait for a backend that has not taken the last ones: enough to see that it is back, and no more, as making
+spans that nobody will take costs tasks a quarter of their processor time.
+"""
+
 log = logging.getLogger(__name__)
 
 
@@ -53,7 +58,7 @@ class Cleaner:
 
     def __call__(self, span: ReadableSpan) -> ReadableSpan:
         return ReadableSpan(
-            name=self._redact(span.name),
+            name=_sendable(self._redact(span.name)),
             context=span.get_span_context(),
             parent=span.parent,
             resource=self._resource(span.resource),
@@ -69,20 +74,20 @@ class Cleaner:
 
     def _attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         kept = attributes if self._contents else {name: attributes[name] for name in attributes if _is_structure(name)}
-        return {self._redact(name): self._value(value) for name, value in kept.items()}
+        return {_sendable(self._redact(name)): self._value(value) for name, value in kept.items()}
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):
-            return self._redact(value)
+            return _sendable(self._redact(value))
         return [self._value(part) for part in value] if isinstance(value, Sequence) else value
 
     def _event(self, event: Event) -> Event:
-        return Event(self._redact(event.name), self._attributes(event.attributes or {}), event.timestamp)
+        return Event(_sendable(self._redact(event.name)), self._attributes(event.attributes or {}), event.timestamp)
 
     def _status(self, status: Status) -> Status:
         if status.description is None:
             return status
-        return Status(status.status_code, self._redact(status.description) if self._contents else None)
+        return Status(status.status_code, _sendable(self._redact(status.description)) if self._contents else None)
 
     def _resource(self, resource: Resource) -> Resource:
         """Redacted once: it is the same of all spans. It says what runs, and holds no contents."""
@@ -90,6 +95,15 @@ class Cleaner:
             clean = Resource({name: self._value(value) for name, value in resource.attributes.items()})
             self._resources[id(resource)] = resource, clean
         return self._resources[id(resource)][1]
+
+
+def _sendable(text: str) -> str:
+    """Half of a surrogate pair, which a model's JSON may hold, would keep its whole batch from being sent."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="replace").decode()
+    return text
 
 
 def _is_structure(name: str) -> bool:
@@ -116,6 +130,15 @@ class CheckedExporter(SpanExporter):
             is_sent: metrics.TRACES.labels(backend, "ok" if is_sent else "failed") for is_sent in (True, False)
         }
         self._dropped = metrics.SPANS_DROPPED.labels(backend)
+
+    def skips(self) -> bool:
+        """Whether an attempt that begins now is better not traced: the last batch was not taken, and more wait."""
+        with self._lock:
+            return self._fails and self._waiting >= MOST_WHILE_FAILING
+
+    def skipped(self) -> None:
+        """An attempt was not traced. How many spans it would have had nobody knows: it counts as one."""
+        self._lose(1)
 
     def waits(self) -> None:
         """A span has ended and stands in the queue; a full queue has let go of its oldest one for it."""

@@ -121,6 +121,14 @@ class Spans:
                 self._provider.add_span_processor(KeptOnly(exporter, max_queue_size=MOST_WAITING))
         self.tracer = self._provider.get_tracer(TRACER, VERSION)
 
+    def skip(self) -> bool:
+        """Whether no backend would take what an attempt that begins now tells of. Counts that attempt then."""
+        if not all(exporter.skips() for exporter in self.exporters):
+            return False
+        for exporter in self.exporters:
+            exporter.skipped()
+        return True
+
     async def close(self, within_s: float) -> int:
         """Sends what is left, to all backends at once, for so long. Answers how many spans were not sent."""
         ended = [_in_thread(processor.shutdown) for processor in self._provider.processors]

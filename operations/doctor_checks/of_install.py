@@ -1,4 +1,4 @@
-"""What runs these commands: which Python, and whether its packages are those of requirements.lock."""
+"""What runs these commands: which Python, and whether its packages are those of the lock that it was made from."""
 
 import re
 import sys
@@ -12,7 +12,7 @@ from packaging.version import InvalidVersion, Version
 from core_config import ROOT
 from operations.doctor_checks.finding import Check, Finding, ok, warning
 from operations.doctor_checks.situation import Situation
-from operations.environment import LOCK, VENV
+from operations.environment import LOCK, VENV, installed_lock
 
 _PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==(\S+)(?: ; (.+?))? \\$", re.MULTILINE)
 NAMED = 5
@@ -30,17 +30,18 @@ def find(situation: Situation) -> Iterator[Finding]:  # noqa: ARG001  every chec
         else "install them as requirements.lock pins them (uv pip sync --require-hashes requirements.lock), or leave "
         "LONGHAUL_NO_VENV unset."
     )
-    if LOCK.exists():
-        yield packages(LOCK.read_text(encoding="utf-8"), remedy, all_wanted=inside)
+    lock = installed_lock() if inside else LOCK
+    if lock.exists():
+        yield packages(lock, remedy, all_wanted=inside)
     else:
-        yield ok(Check.PACKAGES, f"there is no {LOCK.name} to hold them to, as in an image")
+        yield ok(Check.PACKAGES, f"there is no {lock.name} to hold them to, as in an image")
 
 
-def packages(lock: str, remedy: str, *, all_wanted: bool) -> Finding:
-    """`all_wanted`: an image, say, may do without those that only development needs."""
+def packages(lock: Path, remedy: str, *, all_wanted: bool) -> Finding:
+    """`all_wanted`: an environment of one's own may do without some."""
     installed = _installed()
     other, missing, pinned = [], [], 0
-    for name, wanted, marker in _PIN.findall(lock):
+    for name, wanted, marker in _PIN.findall(lock.read_text(encoding="utf-8")):
         if marker and not Marker(marker).evaluate():
             continue
         pinned += 1
@@ -54,11 +55,11 @@ def packages(lock: str, remedy: str, *, all_wanted: bool) -> Finding:
         more = f" and {len(differing) - NAMED} more" if len(differing) > NAMED else ""
         return warning(
             Check.PACKAGES,
-            f"{len(differing)} of {pinned} are not as in requirements.lock: {', '.join(differing[:NAMED])}{more}",
+            f"{len(differing)} of {pinned} are not as in {lock.name}: {', '.join(differing[:NAMED])}{more}",
             remedy,
         )
     without = f"; {len(missing)} of the lock are not installed here" if missing else ""
-    return ok(Check.PACKAGES, f"{pinned - len(missing)} are as in requirements.lock{without}")
+    return ok(Check.PACKAGES, f"{pinned - len(missing)} are as in {lock.name}{without}")
 
 
 def _installed() -> dict[str, str]:

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from core_config import MODEL_REGISTRY, ConfigurationError, Settings, load_registry
 from operations import agents, configuration, runstate
 from operations.doctor_checks.finding import Check, Finding, ok, refused
@@ -60,26 +58,6 @@ def _settings() -> tuple[Settings, Finding]:
         settings = configuration.load()
     except CommandError as error:
         found = refused(Check.SETTINGS, error, "Correct it in the environment or in .env.")
-        return _with_defaults(), found
+        return configuration.with_defaults(), found
     count = len(settings.model_fields_set)
     return settings, ok(Check.SETTINGS, f"all are valid; {count} of {len(Settings.model_fields)} are set")
-
-
-def _with_defaults() -> Settings:
-    """So that one bad value hides nothing else."""
-    try:
-        return Settings()
-    except UnicodeDecodeError:
-        return Settings(_env_file=None)
-    except ValidationError as error:
-        given = {}
-        for found in error.errors():
-            location = str(found["loc"][0]).upper()
-            field, names = next(
-                (field, names)
-                for field, names in configuration.variable_names().items()
-                if location in (field.upper(), *names)
-            )
-            about = Settings.model_fields[field]
-            given[names[0] if about.validation_alias else field] = about.default
-        return Settings(**given)

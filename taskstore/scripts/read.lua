@@ -4,7 +4,8 @@
 --       estimate of its end goes by. Writes nothing.
 -- ARGV: 2 id, 3 caller or '*', 4 '' | 'stream' | 'progress'
 -- Returns {position or -1, {field, value, ...}}
---         | {position, {...}, now ms, what has kept it from being started in this wait: '{reason} {ms} ...', {entry, ...}}
+--         | {position, {...}, now ms, what has kept it from being started in this wait: '{reason} {ms} ...', {entry, ...},
+--            the task that has its session if it stands behind that, else ''}
 --         | {position, {...}, {entry, ...}, words or '', {name, value, ...} (estimate.Outlook; empty of a final task)}
 --         | 'not_found'
 local MOST_ENTRIES = 5000
@@ -42,7 +43,10 @@ local function events_and_words()
   end
   return entries, beginning(table.concat(words), MOST_WORDS)
 end
-if with == 'stream' then return { whole(position), flat, whole(now), held, (events_and_words()) } end
+if with == 'stream' then
+  local behind = string.sub(r.at, 1, 8) == 'blocked:' and sessions.holder(r) or ''
+  return { whole(position), flat, whole(now), held, (events_and_words()), behind }
+end
 
 -- Slots of the workers that are alive, and what they have beyond for interactive tasks. Of a large fleet so many are looked
 -- at, and the others taken to be like them.

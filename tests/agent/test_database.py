@@ -342,13 +342,13 @@ def test_it_is_offered_only_with_a_database() -> None:
 
 
 async def test_a_query_runs_in_a_thread_and_leaves_it_at_its_time(bench: Bench, provider: ScriptedProvider) -> None:
-    bench.configure(database_url=SAMPLE, database_timeout_seconds=1)
+    bench.configure(database_url=SAMPLE, database_timeout_seconds=3)
     provider.says(
         completion(calls=[("database", {"sql": ENDLESS[0]}), ("database", {"sql": "SELECT 42"})]), completion("Ok.")
     )
     assert await bench.run() == "Ok."
     first, second = [m["content"] for m in provider.requests[1].body["messages"] if m["role"] == "tool"]
-    assert "stopped after 1 seconds" in first
+    assert "stopped after 3 seconds" in first
     assert "[42]" in second
 
 

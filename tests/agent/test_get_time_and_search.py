@@ -102,7 +102,7 @@ async def test_tavily_gets_its_key_and_answers(provider: ScriptedProvider) -> No
 )
 async def test_a_search_engine_s_failure_is_told_in_words(provider: ScriptedProvider, reply: Reply, told: str) -> None:
     provider.says(reply)
-    tool = search.build(settings(searxng_url=provider.url, tool_timeout_seconds=1))
+    tool = search.build(settings(searxng_url=provider.url, tool_timeout_seconds=4))
     with pytest.raises(ToolException) as caught:
         await ask(tool, query="news")
     assert str(caught.value) == told

@@ -14,9 +14,9 @@ from .running import found
 
 
 def checker(name: str) -> str:
-    """A program of requirements.lock's: beside the Python that runs this."""
+    """A program of requirements-dev.lock's: beside the Python that runs this."""
     path = shutil.which(name, path=str(Path(sys.executable).parent))
-    assert path, f"{name} is in requirements.lock"
+    assert path, f"{name} is in requirements-dev.lock"
     return path
 
 

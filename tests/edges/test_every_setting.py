@@ -12,11 +12,13 @@ from core_config import ROOT
 
 SHOWN_BY = {
     "tests/system/test_neighbours.py": {
-        "REDIS_URL": "test_two_prefixes_on_one_redis_do_not_see_each_other",
-        "KEY_PREFIX": "test_two_prefixes_on_one_redis_do_not_see_each_other",
-        "GATEWAY_PROCESSES": "test_everything_at_an_uncommon_place",
-        "WORKER_PROCESSES": "test_everything_at_an_uncommon_place",
-        "VAR_DIR": "test_everything_at_an_uncommon_place",
+        "REDIS_URL": "on_one_redis",
+        "KEY_PREFIX": "on_one_redis",
+    },
+    "tests/system/test_metrics.py": {
+        "GATEWAY_PROCESSES": "four",
+        "WORKER_PROCESSES": "four",
+        "VAR_DIR": "four",
     },
     "tests/edges/test_settings_of_a_process.py": {
         "GATEWAY_HOST": "test_a_gateway_listens_where_it_is_told",
@@ -25,9 +27,9 @@ SHOWN_BY = {
         "MAX_INPUT_BYTES": "test_an_input_may_be_as_large_as_the_setting_says",
         "LOG_LEVEL": "test_a_log_is_as_talkative_as_the_setting_says",
     },
-    "tests/system/test_metrics.py": {
-        "WORKER_METRICS_HOST": "test_two_copies_beside_each_other_count_apart",
-        "WORKER_METRICS_PORT": "test_two_copies_beside_each_other_count_apart",
+    "tests/system/test_two_copies.py": {
+        "WORKER_METRICS_HOST": "test_two_copies_run_and_count_their_own_tasks",
+        "WORKER_METRICS_PORT": "test_two_copies_run_and_count_their_own_tasks",
     },
     "tests/system/test_which_model.py": {
         "API_KEYS": "test_with_keys_a_simulator_chosen_by_name_runs_and_asks_for_the_key",

@@ -89,6 +89,28 @@ async def test_requests_are_counted_by_template_kind_and_status(client: httpx.As
     }
 
 
+async def test_probes_are_told_from_what_people_wait_for(client: httpx.AsyncClient):
+    probes = ("/health", "/healthz", "/ready", "/readiness")
+    before = await counts(client)
+    for path in (*probes, "/models"):
+        await client.get(path)
+    found = {name[1:3] for name in await grown(client, before) if name[0] == "agent_requests_total"}
+    assert found == {*((path, "probe") for path in probes), ("/models", "other")}
+
+
+async def test_a_client_that_leaves_before_its_answer_is_counted_as_that(client: httpx.AsyncClient):
+    before = await counts(client)
+    _, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    writer.write(b"POST /task HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n")
+    writer.write(b"content-length: 100\r\n\r\n{")  # and no more
+    await writer.drain()
+    writer.close()
+    async with asyncio.timeout(60):
+        while not (found := await grown(client, before)):
+            await asyncio.sleep(0.02)
+    assert found["agent_requests_total", "/task", "submit", "499"] == 1
+
+
 async def test_a_problem_counts_wherever_it_is_made(start_gateway: StartGateway, worker: TinyWorker):
     """Before the router, while the body is read, in the route, after the wait; a chat with the model of its task."""
     gateway = start_gateway(max_body_bytes=1024, chat_timeout_seconds=0.05)

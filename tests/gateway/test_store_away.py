@@ -75,14 +75,17 @@ async def test_a_gateway_starts_without_redis_and_recovers_by_itself(
 
 
 async def test_a_full_redis_takes_nothing_and_says_so(
-    start_gateway: StartGateway, own_redis: RedisServer, settings: Settings
+    start_gateway: StartGateway, own_redis: RedisServer, settings: Settings, caplog: pytest.LogCaptureFixture
 ):
     own_redis.start()
     redis_client = connect(own_redis.url)
     async with start_gateway(redis_url=own_redis.url).client() as client:
         task_id = await submitted(client)
         await redis_client.config_set("maxmemory", "1")
-        is_away(await client.post("/task", json={"message": "m"}), "storage_full")
+        for path in ("/task", "/chat"):
+            is_away(await client.post(path, json={"message": "m"}), "storage_full")
+        said = [vars(line)["code"] for line in caplog.records if line.getMessage() == "submits_refused"]
+        assert said == ["storage_full"], "once, however many are refused"
         assert (await client.get(f"/task/{task_id}")).status_code == 200, "reading goes on"
         await redis_client.config_set("maxmemory", "0")
         await submitted(client)

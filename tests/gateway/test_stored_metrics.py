@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from core_config import Settings
 from monitoring.metrics import STORED
+from monitoring.stored_page import StoredMetrics
 from taskstore.connection import connect
 from taskstore.records import NewTask, TokenUsage
 from taskstore.store import TaskStore
@@ -103,7 +104,7 @@ async def test_the_page_comes_without_redis_and_tells_nothing_old(start_gateway:
 
 
 async def test_pages_that_wait_for_a_redis_that_hangs_share_one_read(
-    start_gateway: StartGateway, own_redis: RedisServer
+    start_gateway: StartGateway, own_redis: RedisServer, caplog: pytest.LogCaptureFixture
 ):
     async with start_gateway(redis_url=own_redis.url).client() as client, connect(own_redis.url) as redis_client:
         assert (await stored(client))["agent_redis_up",] == 1
@@ -119,10 +120,20 @@ async def test_pages_that_wait_for_a_redis_that_hangs_share_one_read(
         finally:
             own_redis.process.send_signal(signal.SIGCONT)
         assert pages == [{("agent_redis_up",): 0}] * 30
+        said = [vars(line)["reason"] for line in caplog.records if line.getMessage() == "stored_metrics_missing"]
+        assert said == ["none in 1 s"], "once, and a page does not wait as long as a command may take"
         assert (await stored(client))["agent_redis_up",] == 1
         # a read that is given up costs its connection, and thirty reads would have cost thirty; on a busy machine some
         # pages may come when a read is over
         assert await connections() - before < 15
+
+
+async def test_a_page_that_is_given_up_takes_the_read_from_nobody(store: TaskStore):
+    stored_metrics = StoredMetrics(store, models=[], agents=[])
+    first, second = (asyncio.create_task(stored_metrics.read()) for _ in range(2))
+    await asyncio.sleep(0)  # both wait for one read from here on
+    first.cancel()
+    assert [metric for metric in (await second).collect() if metric.name == "agent_redis_up"]
 
 
 async def scrape_cost(client: httpx.AsyncClient, redis_client: Any) -> dict[str, int]:

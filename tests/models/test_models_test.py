@@ -247,12 +247,12 @@ async def test_ones_own_server_is_called_by_its_address(provider: ScriptedProvid
 async def test_a_call_ends_at_its_limit(provider: ScriptedProvider) -> None:
     await called(own(provider.url))  # the process's first call loads much
     provider.says(Reply(how="hang"))
-    fault, sentence = told(await called(own(provider.url), seconds=1.5))
+    fault, sentence = told(await called(own(provider.url), seconds=4))
     assert fault == "timeout"
-    assert "No answer from 127.0.0.1 within 1.5 s" in sentence
-    assert "--timeout 6" in sentence
+    assert "No answer from 127.0.0.1 within 4 s" in sentence
+    assert "--timeout 16" in sentence
     provider.says(Reply(how="drip"))
-    assert "began to answer" in told(await called(own(provider.url), seconds=1.5))[1]
+    assert "began to answer" in told(await called(own(provider.url), seconds=4))[1]
 
 
 async def test_the_way_there(closed_port: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Log lines: one an event, in one of two forms, and no secret in any."""
 
+import json
 import logging
 import re
 import sys
@@ -10,8 +11,8 @@ from typing import Any
 import pytest
 import structlog
 
-from monitoring.log_lines import LONGEST_VALUE, as_line
-from monitoring.logs import REDACTED, log_what_ends_it
+from monitoring.log_lines import as_line
+from monitoring.logs import log_what_ends_it
 
 from .conftest import CANARY, Written
 
@@ -71,6 +72,13 @@ def test_no_text_can_forge_a_line_or_a_field(writing: Writing, text: str):
     assert written.text.replace("\n", "").isprintable()
 
 
+@pytest.mark.parametrize("text", ["said task=1f49 status=success", 'said "so"'])
+def test_an_event_that_could_be_taken_for_fields_is_quoted(writing: Writing, text: str):
+    written = writing()
+    log.warning("%s", text)
+    assert written.line.endswith(f" spoken.of {json.dumps(text)}")
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_can_forge_an_object(writing: Writing, text: str):
     written = writing(log_format="json")
@@ -98,65 +106,6 @@ def test_a_json_line_can_be_read_in_the_other_form(writing: Writing):
 def test_text_beyond_ascii_stays_readable(written: Written):
     log.info("said", extra={"text": "你好 世界"})
     assert '"你好 世界"' in written.line
-
-
-def test_a_traceback_is_in_the_line_of_its_event(written: Written):
-    try:
-        raise ValueError(f"it was {CANARY}")
-    except ValueError:
-        log.exception("failed", extra={"request_id": "r1"})
-    assert "ValueError" in written.line
-    assert "Traceback" in written.line
-    assert CANARY not in written.line
-    assert REDACTED in written.line
-
-
-def test_of_a_long_value_the_middle_is_left_out_and_no_secret_at_the_cuts(written: Written):
-    for at in range(LONGEST_VALUE // 2 - 40, LONGEST_VALUE // 2 + 8, 4):
-        log.info("said", extra={"text": "x" * at + CANARY + "y" * LONGEST_VALUE + CANARY + "z" * at})
-    for line in written.lines:
-        assert "characters left out]" in line
-        assert len(line) < LONGEST_VALUE + 1000
-        assert "canary" not in line
-        assert "secret" not in line
-
-
-@pytest.mark.parametrize(
-    "secret",
-    [
-        CANARY,
-        "p@ssword-1",
-        "p%40ssword-1",
-        "ab" * 32,
-        "provider-key-in-plain",
-        "sk-proj-abcDEF123456",
-        "sk-ant-api03-abc_DEF-123",
-        "pk-lf-0123456789",
-        "ak_alice_0123456789abcdef",
-        "tvly-dev-0123456789",
-        "wt_6b01c3c4_beMOUt2dH_YVSIrmEhQcNBb0J9ZX_u8x74iWGrojYmk",
-        "Bearer abc.def-ghi",
-        "Authorization: bearer abcdefghijk",
-        "https://user:hunter22@example.org/x",
-    ],
-)
-def test_secrets_are_kept_out_of_every_part_of_a_line(written: Written, secret: str):
-    log.info("message with %s in it", secret)
-    log.info("%s", {"arguments": [secret]})
-    log.info("field", extra={"field": secret})
-    log.info("nested", extra={"field": {"list": [{"deep": (secret,)}], secret: 1}})
-    log.info("object", extra={"field": RuntimeError(secret)})
-    structlog.get_logger("spoken.native").info("native", field=secret)
-    structlog.contextvars.bind_contextvars(bound=secret)
-    try:
-        raise RuntimeError(secret)
-    except RuntimeError:
-        log.exception("raised")
-    core = secret.removeprefix("Authorization: bearer ").removeprefix("Bearer ")
-    core = "hunter22" if "hunter22" in core else core
-    assert core not in written.text
-    assert len(written.lines) == 7
-    assert all(REDACTED in line for line in written.lines)
 
 
 def test_ordinary_words_stay(writing: Writing):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 from langchain_core.runnables import RunnableLambda
-from langchain_core.tools import StructuredTool
+from langchain_core.tools import StructuredTool, ToolException
 
 from agent.tool_edge import edged
 from monitoring import log_context
@@ -94,6 +94,10 @@ async def test_a_tool_that_fails_leaves_its_traceback_in_the_log_and_not_with_th
         """Breaks."""
         raise KeyError(f"of {word}")
 
+    def refuses(word: str) -> str:
+        """Refuses."""
+        raise ToolException(f"There is no {word}.")
+
     async def hangs(word: str) -> str:
         """Hangs."""
         await asyncio.Event().wait()
@@ -103,8 +107,13 @@ async def test_a_tool_that_fails_leaves_its_traceback_in_the_log_and_not_with_th
         broken = edged(StructuredTool.from_function(breaks), seconds=10, threads=threads)
         hanging = edged(StructuredTool.from_function(coroutine=hangs), seconds=0.01, threads=threads)
         told = [await tool.ainvoke({"word": "tea"}) for tool in (broken, hanging)]
-    assert not any("tea" in one for one in told)
-    failed, late = caplog.records
+        assert not any("tea" in one for one in told)
+        with caplog.at_level(logging.INFO):
+            refusing = edged(StructuredTool.from_function(refuses), seconds=10, threads=threads)
+            assert await refusing.ainvoke({"word": "tea"}) == "There is no tea."
+    failed, late, refused = caplog.records
+    assert (refused.getMessage(), vars(refused)["tool"]) == ("tool_refused", "refuses")
+    assert not refused.exc_info, "what a tool says to the model is contents, and in no line"
     assert (failed.getMessage(), vars(failed)["tool"], vars(failed)["error"]) == ("tool_failed", "breaks", "KeyError")
     assert failed.exc_info
     assert "of tea" in str(failed.exc_info[1])

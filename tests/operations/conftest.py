@@ -29,6 +29,8 @@ from .doctor_runs import doctor
 __all__ = ["doctor", "ending", "start_gateway"]
 
 T = TypeVar("T")
+# Bytecode is copied along, so that no process compiles anew; not what another process is just writing.
+HALF_WRITTEN = shutil.ignore_patterns("*.pyc.*")
 Manage = Callable[..., Awaitable[tuple[int, str, str]]]
 Sleeper = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -79,7 +81,7 @@ class Copy:
     def add(self, name: str) -> None:
         """Puts a real package in its place."""
         shutil.rmtree(self.folder / name, ignore_errors=True)
-        shutil.copytree(ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, self.folder / name, ignore=HALF_WRITTEN)
 
     def manage(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

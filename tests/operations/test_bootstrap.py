@@ -76,10 +76,12 @@ class Clone:
         shutil.copy(ROOT / "manage.py", self.folder)
         for name in ("__init__.py", "environment.py", "install.py", "commandline.py", "errors.py", "installer.lock"):
             shutil.copy(ROOT / "operations" / name, self.folder / "operations")
-        (self.folder / "operations" / "status.py").write_text(COMMAND)
+        for name in ("status.py", "test.py"):
+            (self.folder / "operations" / name).write_text(COMMAND)
         (self.path / "python3").symlink_to(BASE_PYTHON)
         self.venv = self.folder / ".venv"
         self.lock(wheel(self.wheels, "1.0"))
+        (self.folder / "requirements-dev.lock").write_text("tiny\ntiny-tests\n")
         self.environment = {
             "PATH": str(self.path),
             "PIP_NO_INDEX": "1",
@@ -90,12 +92,12 @@ class Clone:
     def lock(self, text: str) -> None:
         (self.folder / "requirements.lock").write_text(text)
 
-    def command(self) -> list[str]:
-        return [str(self.path / "python3"), str(self.folder / "manage.py"), "status"]
+    def command(self, name: str = "status") -> list[str]:
+        return [str(self.path / "python3"), str(self.folder / "manage.py"), name]
 
-    def run(self, **more: str) -> subprocess.CompletedProcess[str]:
+    def run(self, name: str = "status", **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(), env={**self.environment, **more}, cwd="/", capture_output=True, text=True, timeout=300,
+            self.command(name), env={**self.environment, **more}, cwd="/", capture_output=True, text=True, timeout=300,
             check=False,
         )  # fmt: skip
 
@@ -126,6 +128,10 @@ class Clone:
         calls = self.folder / "uv-calls"
         return calls.read_text().splitlines() if calls.exists() else []
 
+    def synced(self) -> list[str]:
+        """The locks that uv was told to install, in order."""
+        return [Path(call.split()[-1]).name for call in self.uv_calls()]
+
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Iterator[Clone]:
@@ -134,7 +140,7 @@ def clone(tmp_path: Path) -> Iterator[Clone]:
     (made.folder / "uv-waits").unlink(missing_ok=True)  # lets a forgotten stand-in end
 
 
-def test_pip_does_it_when_uv_cannot_and_brings_it_up_to_date(clone: Clone) -> None:
+def test_pip_does_it_when_uv_cannot_and_brings_it_up_to_date_and_no_network_is_told(clone: Clone) -> None:
     (clone.path / "uv").write_text("#!/bin/sh\necho 'uv is broken'\nexit 3\n")
     (clone.path / "uv").chmod(0o755)
     first = clone.run()
@@ -161,15 +167,14 @@ def test_pip_does_it_when_uv_cannot_and_brings_it_up_to_date(clone: Clone) -> No
     assert (mended.returncode, mended.stdout) == (0, f"{clone.venv} 2.0\n"), mended.stderr
     assert "uv is not to be had here" in mended.stderr
 
-
-def test_no_network_is_told(clone: Clone) -> None:
-    """Both tools are tried, and both get nowhere."""
+    # neither tool gets anywhere
     clone.environment |= {"PIP_INDEX_URL": f"http://127.0.0.1:{free_port()}/simple", "PIP_RETRIES": "0"}
     del clone.environment["PIP_NO_INDEX"], clone.environment["PIP_FIND_LINKS"]
-    done = clone.run()
-    assert done.returncode == 1
-    assert "the package index cannot be reached" in done.stderr.splitlines()[-1]
-    assert "HTTPS_PROXY" in done.stderr.splitlines()[-1]
+    clone.lock(wheel(clone.wheels, "3.0"))
+    alone = clone.run()
+    assert alone.returncode == 1
+    assert "the package index cannot be reached" in alone.stderr.splitlines()[-1]
+    assert "HTTPS_PROXY" in alone.stderr.splitlines()[-1]
     assert not (clone.venv / "longhaul.finished").exists()
 
 
@@ -241,11 +246,65 @@ def test_an_environment_of_another_python_or_without_one_is_made_anew(clone: Clo
     clone.add_uv()
     assert clone.run().returncode == 0
     finished = clone.venv / "longhaul.finished"
-    lock_hash, _ = finished.read_text().split()
-    finished.write_text(f"{lock_hash} 3.10\n")  # as if the machine's python3 was 3.10 when it was made
+    made_from, _ = finished.read_text().rsplit(maxsplit=1)
+    finished.write_text(f"{made_from} 3.10\n")  # as if the machine's python3 was 3.10 when it was made
     again = clone.run()
     assert (again.returncode, "installing" in again.stderr) == (0, True), again.stderr
     (clone.venv / "bin" / "python").unlink()
     again = clone.run()
     assert (again.returncode, "installing" in again.stderr) == (0, True), again.stderr
     assert len(clone.uv_calls()) == 3
+
+
+def test_only_the_test_command_installs_what_development_needs_and_it_stays(clone: Clone) -> None:
+    clone.add_uv()
+    assert clone.run().returncode == 0
+    assert clone.synced() == ["requirements.lock"]
+    (clone.venv / "kept").touch()
+    first = clone.run("test")
+    assert (first.returncode, "what development needs besides, of 2" in first.stderr) == (0, True), first.stderr
+    assert (clone.venv / "kept").exists(), "it is added to what is there"
+    for name in ("test", "status", "test"):
+        again = clone.run(name)
+        assert (again.returncode, again.stderr) == (0, "")
+    assert clone.synced() == ["requirements.lock", "requirements-dev.lock"]
+
+    (clone.folder / "requirements-dev.lock").write_text("tiny\ntiny-tests\nmore\n")  # as another version would bring
+    assert clone.run().returncode == 0
+    assert clone.run("test").stderr == ""
+    assert clone.synced()[2:] == ["requirements-dev.lock"], "whoever develops goes on developing"
+    assert (clone.venv / "kept").exists()
+
+
+def test_a_first_test_command_installs_once(clone: Clone) -> None:
+    clone.add_uv()
+    assert clone.run("test").returncode == 0
+    assert clone.run().stderr == ""
+    assert clone.synced() == ["requirements-dev.lock"]
+
+
+def test_an_addition_that_is_broken_off_stops_no_other_command(clone: Clone) -> None:
+    clone.add_uv()
+    assert clone.run().returncode == 0
+    (clone.folder / "uv-waits").touch()
+    with subprocess.Popen(clone.command("test"), env=clone.environment, stderr=subprocess.DEVNULL) as adding:
+        until(lambda: len(clone.uv_calls()) == 2, "the installer runs")
+        assert clone.run().stderr == "", "nor while it goes on"
+        adding.kill()
+    clone.let_uv_go()
+    assert clone.run().stderr == ""
+    (clone.venv / "half-written").touch()
+    assert clone.run("test").returncode == 0
+    assert not (clone.venv / "half-written").exists(), "nobody knows what was added"
+    assert clone.synced()[1:] == ["requirements-dev.lock"] * 2
+
+
+def test_an_environment_without_the_name_of_its_lock_is_brought_up_to_date(clone: Clone) -> None:
+    """As versions made it that had one lock for all."""
+    clone.add_uv()
+    assert clone.run().returncode == 0
+    finished = clone.venv / "longhaul.finished"
+    finished.write_text(finished.read_text().partition(" ")[2])
+    (clone.venv / "kept").touch()
+    assert clone.run().returncode == 0
+    assert (clone.synced(), (clone.venv / "kept").exists()) == (["requirements.lock"] * 2, True)

@@ -186,13 +186,23 @@ def test_a_gateway_that_cannot_start_is_told_with_its_log(copy: Copy) -> None:
     assert runstate.read(copy.var) is None
 
 
-def test_a_down_worker_shows_and_bad_settings_keep_nobody_from_stopping(copy: Copy) -> None:
+def test_a_down_worker_shows_and_bad_settings_keep_nobody_from_looking_or_stopping(copy: Copy) -> None:
     copy.start()
     (copy.folder / "worker" / "__main__.py").write_text("raise SystemExit('no worker any more')\n")
     os.kill(copy.process("worker-1").pid, signal.SIGKILL)
     until(lambda: copy.manage("status").returncode == 1, "status sees the dead worker")
     told = json.loads(copy.manage("status", "--json").stdout)
     assert any("worker-1 is down (exit code 1)" in problem for problem in told["problems"])
+    models = copy.folder / "models.toml"
+    models.write_text("[Half-A-Table", encoding="utf-8")
+    bad = {"WORKER_PROCESSES": "many", "MODELS_FILE": str(models)}
+    looked = copy.manage("status", "--json", **bad)
+    assert looked.returncode == 1, looked.stderr
+    told = json.loads(looked.stdout)
+    assert told["simulated"] is None, "nobody knows"
+    assert told["queue"]["queued"] == 0, "the store is read all the same"
+    for what in ("worker-1 is down (exit code 1)", "WORKER_PROCESSES=many", str(models)):
+        assert any(what in problem for problem in told["problems"]), what
     logs = copy.manage("logs", "worker", WORKER_PROCESSES="many")
     assert (logs.returncode, "no worker any more" in logs.stdout) == (0, True)
     stopped = copy.manage("stop", WORKER_PROCESSES="many")

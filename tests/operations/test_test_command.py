@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from operations import commandline, runstate
@@ -133,6 +134,7 @@ def test_an_interrupt_ends_everything_and_the_tests_may_clean_up(tmp_path: Path,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as running:  # fmt: skip
         until(lambda: (tmp_path / "types").exists() and (tmp_path / "tests").exists(), "both run")
+        until(lambda: psutil.Process(running.pid).status() == psutil.STATUS_SLEEPING, "it waits for them")
         os.killpg(running.pid, number)
         _, errors = running.communicate(timeout=30)
     assert running.returncode == 130

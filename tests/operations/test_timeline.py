@@ -7,7 +7,21 @@ from typing import Any
 
 import pytest
 
-from operations.timeline import DELAY, LIMIT, PERSON, QUARANTINE, SESSION, SLOT, TIME, TURN, Note, Run, Wait, timeline
+from operations.timeline import (
+    BEHIND,
+    DELAY,
+    LIMIT,
+    PERSON,
+    QUARANTINE,
+    SESSION,
+    SLOT,
+    TIME,
+    TURN,
+    Note,
+    Run,
+    Wait,
+    timeline,
+)
 from operations.why import account
 from taskstore.claims import QuarantinePart, Settlement
 from taskstore.records import NewTask, TokenUsage
@@ -94,7 +108,7 @@ async def test_a_task_behind_its_session_waits_for_it(life: Life) -> None:
     await life.submit(session_id="s")
     await life.claim()
     await passes()
-    assert await life.told() == [SESSION]
+    assert await life.told() == [BEHIND.format("first")], "it names the task that whoever waits has to look at"
     await life.settle("success", "first", result="x")
     await passes()
     await life.claim()

@@ -1,6 +1,7 @@
 """One running system with two gateways and two workers, watched by a real Prometheus and Alertmanager."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from longhaul_testing.ports import free_port
 from tests.prometheus import shipped, watchers
 from tests.prometheus.watchers import until
+from tests.simulator import server as simulator
 from tests.system.conftest import System
 
 CALLERS = ("ops", "alice")
@@ -21,12 +23,22 @@ MODELS = ("Sluggish", "Dead-Key", "Stormy", "Dear")
 class Watched(System):
     """As `ops`, an admin. `alice` is another caller."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, refusing_url: str) -> None:
+        """`refusing_url`: a provider that takes no key."""
         port = free_port()
-        models = folder / "models.toml"
-        fields = f'litellm_id = "openai/simulator"\nbase_url = "http://127.0.0.1:{port}/v1"\ncooldown = false\n'
-        models.write_text(
-            "".join(f"[{name}]\n{fields}" for name in MODELS) + "price_in = 1.0\nprice_out = 1.0\n", encoding="utf-8"
+        self.models = folder / "models.toml"
+        served = {"litellm_id": "openai/simulator", "base_url": f"http://127.0.0.1:{port}/v1", "cooldown": False}
+        more = {
+            "Dear": {"price_in": 1.0, "price_out": 1.0},
+            "Dead-Key": {"base_url": refusing_url, "api_key_env": "KEY_OF_NOBODY"},
+        }
+        tables = {name: served | more.get(name, {}) for name in MODELS}
+        self.models.write_text(
+            "".join(
+                f"[{name}]\n" + "".join(f"{field} = {json.dumps(value)}\n" for field, value in table.items())
+                for name, table in tables.items()
+            ),
+            encoding="utf-8",
         )
         keys = {name: f"key-of-{name}" for name in CALLERS}
         entries = [f"{name}:{hashlib.sha256(key.encode()).hexdigest()}" for name, key in keys.items()]
@@ -39,7 +51,8 @@ class Watched(System):
             WORKER_CONCURRENCY=str(SLOTS),
             WORKER_METRICS_PORT=str(free_port()),
             SIMULATOR_PORT=str(port),
-            MODELS_FILE=str(models),
+            MODELS_FILE=str(self.models),
+            KEY_OF_NOBODY="of-somebody-who-left",
             ACTIVE_MODEL_KEY="Simulator",
             API_KEYS=f"{entries[0]}:admin,{entries[1]}",
         )
@@ -62,12 +75,14 @@ class Watched(System):
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     for name in ("prometheus", "prometheus-alertmanager"):
         shipped.program(name)  # skip before a system is started for it
-    system = Watched(tmp_path_factory.mktemp("watched"))
-    try:
-        system.start()
-        yield system
-    finally:
-        system.end()
+    with simulator.running() as refusing:
+        refusing.http.put(f"{refusing.root}/control", json={"rules": [{"do": "error=openai_invalid_key"}]})
+        system = Watched(tmp_path_factory.mktemp("watched"), refusing.url)
+        try:
+            system.start()
+            yield system
+        finally:
+            system.end()
 
 
 @pytest.fixture(scope="session")

@@ -166,8 +166,8 @@ def test_a_client_that_leaves_is_noticed(simulator: Server, directive: str, stre
             json={"model": "simulator", "stream": stream, "messages": [user(f"leaver [[{directive}]]")]},
             timeout=0.15,
         )
-    call = simulator.call("leaver", outcome="disconnected", within_s=2)
-    assert call["duration_ms"] < 5000
+    call = simulator.call("leaver", outcome="disconnected")
+    assert call["duration_ms"] < 30_000, "long before it would have answered"
     counters = simulator.journal()["counters"]
     assert counters["running"] == 0
     assert counters["outcomes"] == {"disconnected": 1}

@@ -33,6 +33,10 @@ PARTS = (
 FILES = ("agents_config.py", "core_config.py", "manage.py", "pyproject.toml", "requirements.lock", "schema_rules.py")
 
 
+# Bytecode is copied along, so that no process compiles anew; not what another process is just writing.
+HALF_WRITTEN = shutil.ignore_patterns("*.pyc.*")
+
+
 class System:
     """One copy, with an environment of its own; ended with the test."""
 
@@ -40,8 +44,10 @@ class System:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.started = ""
+        """What `manage.py start` said when it went well."""
         for part in PARTS:
-            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / part, folder / part, ignore=HALF_WRITTEN)
         for name in FILES:
             shutil.copy(ROOT / name, folder / name)
         self.environment = {
@@ -54,7 +60,7 @@ class System:
         self.http = httpx.Client(base_url=self.url, trust_env=False, timeout=60)
 
     def manage(self, *arguments: str, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=self.folder,
             env=self.environment,
@@ -62,6 +68,9 @@ class System:
             text=True,
             timeout=timeout,
         )
+        if arguments[0] == "start" and done.returncode == 0:
+            self.started = done.stdout
+        return done
 
     def start(self) -> "System":
         started = self.manage("start", "--wait", "180")
@@ -102,7 +111,7 @@ class System:
 
     def end(self) -> None:
         self.http.close()
-        stopped = self.manage("stop")
+        stopped = self.manage("stop") if self.started else None
         left = [
             process
             for process in psutil.process_iter(["cmdline", "cwd"])
@@ -110,8 +119,8 @@ class System:
         ]
         for process in left:
             process.kill()
-        assert stopped.returncode == 0, stopped.stdout + stopped.stderr
-        assert not left, f"stop left behind: {left}"
+        assert stopped is None or stopped.returncode == 0, stopped.stdout + stopped.stderr
+        assert not left, f"left behind: {left}"
 
 
 @pytest.fixture(scope="session")

@@ -1,20 +1,19 @@
 """What a running system counts, with two gateways and two workers, is what its client counted, whoever of them dies."""
 
-import json
 import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import free_port
 from tests.system.conftest import System
 
 
@@ -61,8 +60,19 @@ class Counted:
             self.calls[step["kind"], step["name"]] += 1
 
 
-def test_counts_are_exactly_the_client_s_also_after_kills(make_system):
-    system = make_system(GATEWAY_PROCESSES="2", WORKER_PROCESSES="2").start()
+@pytest.fixture(scope="module")
+def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """Two gateways and two workers, at an uncommon place: a path with spaces and letters beyond ASCII."""
+    folder = tmp_path_factory.mktemp("four")
+    system = System(folder, VAR_DIR=str(folder / "wo anders ü"), GATEWAY_PROCESSES="2", WORKER_PROCESSES="2")
+    try:
+        yield system.start()
+    finally:
+        system.end()
+
+
+def test_counts_are_exactly_the_client_s_also_after_kills(four: System):
+    system = four
     pages = system.status()["metrics"]
     client = Counted(system)
 
@@ -108,6 +118,22 @@ def test_counts_are_exactly_the_client_s_also_after_kills(make_system):
     )
 
 
+def test_everything_at_an_uncommon_place(four: System):
+    """A page has what all gateways have counted, whichever answers."""
+    status = four.status()
+    assert {"gateway-1", "gateway-2", "worker-1", "worker-2"} <= {process["name"] for process in status["processes"]}
+    enqueued = ("agent_tasks_enqueued_total",)
+    before = samples(status["metrics"]["gateway"])[enqueued]
+    assert four.ask("Compute 1 + 1")["status"] == "success"
+    for _ in range(20):
+        four.submit("Compute 1 + 1")
+    pages = [samples(status["metrics"]["gateway"])[enqueued] for _ in range(10)]
+    assert pages == [before + 21] * 10
+    place = Path(four.environment["VAR_DIR"])
+    assert (place / "logs").is_dir()
+    assert not (four.folder / "var").exists()
+
+
 def forgotten(page: str, counts: Path, pid: int) -> bool:
     """After a read of the page by whoever is left, or the dead one's successor. A read that the dead one had begun to
     answer fails.
@@ -117,30 +143,3 @@ def forgotten(page: str, counts: Path, pid: int) -> bool:
     except httpx.TransportError:
         return False
     return not any(str(pid) in file.name for file in counts.iterdir())
-
-
-def test_two_copies_beside_each_other_count_apart(make_system):
-    """Each has its pages where `status` and the files for Prometheus say, until it stops."""
-    port = free_port()
-    first = make_system(WORKER_METRICS_HOST="127.0.0.1", WORKER_METRICS_PORT=str(port)).start()
-    refused = make_system(WORKER_METRICS_PORT=str(port))
-    said = refused.manage("start")
-    assert (said.returncode, f"port {port} of 127.0.0.1 is taken" in said.stderr) == (1, True)
-    assert "WORKER_METRICS_PORT" in said.stderr
-    second = make_system().start()
-    urls = [system.status()["metrics"] for system in (first, second)]
-    assert urls[0]["workers"] == f"http://127.0.0.1:{port}/metrics"
-    assert urls[1]["workers"] != urls[0]["workers"]
-    for system, url in zip((first, second), urls, strict=True):
-        folder = system.folder / "var" / "prometheus"
-        for name, page in (("gateway", url["gateway"]), ("workers", url["workers"])):
-            (group,) = json.loads((folder / f"{name}.json").read_text())
-            assert group["targets"] == [httpx.URL(page).netloc.decode()]
-        assert url["workers"] in system.manage("status").stdout
-    assert first.ask("Compute 1 + 1")["status"] == "success"
-    run = ("agent_task_run_seconds_count", "default", "Simulator", "success")
-    until(lambda: samples(urls[0]["workers"]).get(run) == 1, "the first copy counts its task")
-    assert run not in samples(urls[1]["workers"])
-    assert first.manage("stop").returncode == 0
-    assert not list((first.folder / "var" / "prometheus").iterdir())
-    assert not (first.folder / "var" / "metrics").exists()

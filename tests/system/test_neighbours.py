@@ -3,6 +3,7 @@
 import contextlib
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -10,22 +11,44 @@ import pytest
 import redis
 
 from operations.embedded_redis import find_server, server_arguments
-from tests.conftest import free_port
+from tests.conftest import RedisServer, free_port
+
+from .conftest import System
+
+PROXIES = {"one": "http", "two": "socks5"}
+"""By the prefix of the system that is told of them."""
 
 
-def test_two_copies_with_default_settings_never_run_each_others_tasks(make_system):
-    one, two = make_system().start(), make_system().start()
-    assert one.status()["redis"]["url"] != two.status()["redis"]["url"]
-    task_id = one.submit("Compute 1 + 1")
-    assert one.final(task_id)["status"] == "success"
-    assert two.http.get(f"/task/{task_id}").status_code == 404
-    two.manage("stop")
-    assert one.ask("Compute 2 + 2")["status"] == "success"
+@pytest.fixture(scope="module")
+def on_one_redis(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[dict[str, System]]:
+    """Two, by prefix. The environment of each names proxies of one kind, which lead nowhere."""
+    systems = {}
+    with contextlib.ExitStack() as ending:
+        for prefix, scheme in PROXIES.items():
+            nowhere = f"{scheme}://127.0.0.1:{free_port()}"
+            names = [name for upper in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (upper, upper.lower())]
+            systems[prefix] = System(
+                tmp_path_factory.mktemp(prefix),
+                REDIS_URL=redis_server.url,
+                KEY_PREFIX=f"{prefix}:",
+                WORKER_CONCURRENCY="2",
+                **dict.fromkeys(names, nowhere),
+            )
+            ending.callback(systems[prefix].end)
+            systems[prefix].start()
+        yield systems
 
 
-def test_two_prefixes_on_one_redis_do_not_see_each_other(make_system, redis_server):
-    one = make_system(REDIS_URL=redis_server.url, KEY_PREFIX="one:", WORKER_CONCURRENCY="2").start()
-    two = make_system(REDIS_URL=redis_server.url, KEY_PREFIX="two:", WORKER_CONCURRENCY="2").start()
+@pytest.mark.parametrize("prefix", PROXIES)
+def test_loopback_never_goes_through_a_proxy(on_one_redis, prefix):
+    system = on_one_redis[prefix]
+    assert "18959" in system.ask("Compute (123 * 456 + 789) / 3")["result"]
+    assert system.manage("ask", "Compute 1 + 1").returncode == 0
+    assert system.manage("smoke").returncode == 0
+
+
+def test_two_prefixes_on_one_redis_do_not_see_each_other(on_one_redis, redis_server):
+    one, two = on_one_redis.values()
     tasks = [(one, one.submit("Compute 1 + 1")) for _ in range(10)] + [(two, two.submit("hello")) for _ in range(10)]
     for owner, task_id in tasks:
         assert owner.final(task_id)["status"] == "success"
@@ -69,28 +92,3 @@ def test_a_foreign_redis_at_the_usual_address_is_left_alone(make_system, tmp_pat
     finally:
         foreign.terminate()
         foreign.wait()
-
-
-@pytest.mark.parametrize("scheme", ["http", "socks5"])
-def test_loopback_never_goes_through_a_proxy(make_system, scheme):
-    nowhere = f"{scheme}://127.0.0.1:{free_port()}"
-    proxies = {name: nowhere for upper in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY") for name in (upper, upper.lower())}
-    system = make_system(**proxies).start()
-    assert "18959" in system.ask("Compute (123 * 456 + 789) / 3")["result"]
-    assert system.manage("ask", "Compute 1 + 1").returncode == 0
-    assert system.manage("smoke").returncode == 0
-
-
-def test_everything_at_an_uncommon_place(make_system, tmp_path):
-    """Four processes, VAR_DIR elsewhere, a path with spaces and letters beyond ASCII."""
-    place = tmp_path / "wo anders ü"
-    system = make_system(VAR_DIR=str(place), GATEWAY_PROCESSES="2", WORKER_PROCESSES="2").start()
-    names = {process["name"] for process in system.status()["processes"]}
-    assert {"gateway-1", "gateway-2", "worker-1", "worker-2"} <= names
-    assert system.ask("Compute 1 + 1")["status"] == "success"
-    for _ in range(20):
-        system.submit("Compute 1 + 1")
-    pages = {system.http.get("/metrics", headers={"Connection": "close"}).text for _ in range(10)}
-    assert all("agent_tasks_enqueued_total 21.0" in page for page in pages)  # whichever process answers
-    assert (place / "logs").is_dir()
-    assert not (system.folder / "var").exists()

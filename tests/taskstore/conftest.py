@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from core_config import Settings
-from taskstore.connection import connect
+from taskstore.connection import Client, connect
 from taskstore.scripts import Scripts
 from taskstore.store import TaskStore
 from tests.conftest import RedisServer
@@ -29,14 +29,14 @@ class AuditedScripts(Scripts):
 
 
 @pytest.fixture
-async def client(settings: Settings) -> AsyncIterator[Redis]:
+async def client(settings: Settings) -> AsyncIterator[Client]:
     """A plain client, to write and to read what Redis holds."""
     async with connect(settings.redis_address) as redis_client:
         yield redis_client
 
 
 @pytest.fixture
-async def audited(client: Redis, settings: Settings) -> TaskStore:
+async def audited(client: Client, settings: Settings) -> TaskStore:
     """A store that audits itself after every verb."""
     store = TaskStore(client, settings)
     store._scripts = AuditedScripts(client, settings)

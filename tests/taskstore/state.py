@@ -18,12 +18,17 @@ class Stream(list[dict[str, Any]]):
     """A stream's entries, oldest first."""
 
 
+HOURS_MS = (1_000_000, 100_000_000_000)
+"""What lasts so long is hours or days, and no date."""
+
+
 class About:
     """A number of milliseconds that depends on when the script ran: equal to any number or string that is near."""
 
-    def __init__(self, ms: float, within: float = 1500) -> None:
+    def __init__(self, ms: float, within: float | None = None) -> None:
+        """Without `within`, 1.5 s; of what lasts for hours 20, since the machine may stop for a moment."""
         self.ms = ms
-        self.within = within
+        self.within = within or (20_000 if HOURS_MS[0] < ms < HOURS_MS[1] else 1500)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, str | int | float) and abs(float(other) - self.ms) <= self.within

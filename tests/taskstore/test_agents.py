@@ -35,7 +35,7 @@ async def test_the_last_word_counts_and_whom_it_does_not_name_is_gone(audited: T
     for _ in range(2):  # a report may be sent twice
         assert await said(audited) == {"default": (None, "w2"), "writer": (BROKEN, "w2")}
         await audited.report("w2", {"default": None, "writer": BROKEN})
-    assert 0 <= (await audited.overview()).agents["default"].said_ms < 1500
+    assert 0 <= (await audited.overview()).agents["default"].said_ms < 60_000
     await audited.report("w3", {})
     assert await said(audited) == {}
 

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import ResponseError
 
 from core_config import Settings
-from taskstore.connection import COMMAND_TIMEOUT_S, connect, connection_options
+from taskstore.connection import COMMAND_TIMEOUT_S, Client, connect, connection_options, connection_pool
 from taskstore.errors import StorageFull, StoreUnavailable
 from taskstore.records import NewTask
 from taskstore.scripts import code_of
@@ -66,8 +65,9 @@ async def test_a_verb_that_times_out_is_sent_once_and_may_be_repeated(
     await private_store.claim("w0", 1, room=0, extra=0, models={"M": None})
     before = (await private_store.redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
     # the same options but a shorter wait, to keep the test quick
-    pool = ConnectionPool.from_url(private_settings.redis_address, **connection_options() | {"socket_timeout": 0.3})
-    impatient = TaskStore(Redis.from_pool(pool), private_settings)
+    pool = connection_pool(private_settings.redis_address)
+    pool.connection_kwargs["socket_timeout"] = 0.3
+    impatient = TaskStore(Client.from_pool(pool), private_settings)
     await impatient.redis.ping()
     assert private_server.process
     private_server.process.send_signal(signal.SIGSTOP)

@@ -29,7 +29,7 @@ async def test_a_worker_with_nothing_to_hold_is_still_seen(audited: TaskStore) -
     assert await audited.renew(WORKER, []) == {}
     (seen,) = (await audited.overview()).workers
     assert (seen.id, seen.host, seen.pid, seen.version, seen.slots) == ("w1", "host-1", 4242, "1.2", 50)
-    assert 0 <= seen.last_seen_ms < 1500
+    assert 0 <= seen.last_seen_ms < 60_000
 
 
 async def test_a_renew_hears_of_a_cancel_and_the_lease_goes_on(audited: TaskStore, contents: Contents) -> None:

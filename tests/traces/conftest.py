@@ -21,7 +21,10 @@ from taskstore.store import TaskStore
 from tests.simulator.server import Server, running
 from tests.worker.conftest import eventually
 
+from .exporting import make, otlp
 from .sink import Sink, Tree, sink
+
+__all__ = ["make", "otlp"]
 
 PUBLIC, SECRET = "public-key-of-langfuse", "canary.langfuse.7c6b5a49"
 AGENTS = """

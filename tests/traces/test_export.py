@@ -3,108 +3,19 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
 
 import pytest
 from langchain_core.runnables import RunnableLambda
-from langfuse._client.resource_manager import LangfuseResourceManager
 
-from core_config import Settings
-from monitoring import metrics, tracing
-from monitoring.logs import Redactor, secrets_of
-from monitoring.traces import provider
+from monitoring import tracing
+from monitoring.traces import export, provider
 from monitoring.traces.trace import NOT_TRACED
-from monitoring.tracing import Tracing
-from taskstore.claims import Claim, Settlement
-from taskstore.records import Kind
+from taskstore.claims import Settlement
 from taskstore.states import Status
 from tests.conftest import free_port
 
-from .sink import Sink, sink
-
-SECRET = "canary.of-a-provider.4f9a8b7c"
-AWKWARD = 'canary "quoted" \\ slashed ü'
-LANGFUSE_SECRET = "canary.langfuse.91d2c3e4"
-TOKEN = "canary%2Eof%20otlp"
-TASK = "1f496ac277d080b89d9b54a4c4209b35"
-
-MakeTracing = Callable[..., Tracing]
-
-
-@pytest.fixture
-def langfuse() -> Iterator[Sink]:
-    with sink() as running:
-        yield running
-
-
-@pytest.fixture
-def otlp() -> Iterator[Sink]:
-    with sink() as running:
-        yield running
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[MakeTracing]:
-    """Tracing to these sinks; closed at the end."""
-    made: list[Tracing] = []
-
-    def make(langfuse: Sink | str | None = None, otlp: Sink | str | None = None, **changes: Any) -> Tracing:
-        given = dict(changes)
-        if langfuse is not None:
-            given |= {"langfuse_public_key": "public", "langfuse_secret_key": LANGFUSE_SECRET}
-            given["LANGFUSE_HOST"] = langfuse if isinstance(langfuse, str) else langfuse.url
-        if otlp is not None:
-            given["otel_exporter_otlp_endpoint"] = otlp if isinstance(otlp, str) else otlp.url
-        settings = Settings(_env_file=None, **given)
-        made.append(Tracing(settings, Redactor({SECRET, AWKWARD, *secrets_of(settings)}), "w1"))
-        return made[-1]
-
-    yield make
-    for one in made:
-        await one.close()
-    LangfuseResourceManager.reset()  # it keeps a client of each public key for good
-
-
-def claim(**fields: Any) -> Claim:
-    given: dict[str, Any] = {
-        "task_id": TASK, "fence": 1, "attempt": 1, "crashes": 0, "retries": 0, "caller": "alice", "model": "M",
-        "agent": "default", "kind": Kind.BATCH, "message": "and now?", "user_id": "u", "session_id": "s",
-        "metadata": {}, "left_ms": None,
-    }  # fmt: skip
-    return Claim(**{**given, **fields})
-
-
-async def run(tracing: Tracing, claimed: Claim | None = None, *, metadata: dict[str, Any] | None = None) -> None:
-    """One attempt whose agent fails with what it was asked."""
-
-    def fail(text: str) -> str:
-        raise RuntimeError(f"could not use {text}")
-
-    asked = claimed or claim()
-    trace = tracing.begin(asked)
-    agent = RunnableLambda(str.strip) | RunnableLambda(fail)
-    with pytest.raises(RuntimeError), trace.within():
-        await agent.ainvoke(asked.message, {"callbacks": list(trace.callbacks()), "metadata": metadata or {}})
-    error = f"could not use {asked.message}"
-    trace.end(Settlement(task_id=TASK, fence=1, kind="fail", error_code="internal", error=error), Status.FAILED)
-
-
-def counted(backend: str) -> tuple[float, float, float]:
-    """Batches that were sent, batches that were not, spans that were lost."""
-    ok, failed = (metrics.TRACES.labels(backend, outcome)._value.get() for outcome in ("ok", "failed"))
-    return ok, failed, metrics.SPANS_DROPPED.labels(backend)._value.get()
-
-
-def more(backend: str, before: tuple[float, float, float]) -> tuple[float, ...]:
-    return tuple(after - was for after, was in zip(counted(backend), before, strict=True))
-
-
-NAMES = ["RunnableLambda", "RunnableLambda", "RunnableSequence", "attempt 1", "default", "queue"]
-
-
-def names(sink: Sink) -> list[str]:
-    return sorted("RunnableLambda" if span.name in {"fail", "strip"} else span.name for span in sink.spans())
+from .exporting import NAMES, TASK, TOKEN, MakeTracing, claim, counted, more, names, run
+from .sink import Sink
 
 
 @pytest.mark.parametrize("which", ["langfuse", "otlp", "both"])
@@ -144,42 +55,49 @@ async def test_headers_of_the_environment_go_to_nobody_else(
     assert not langfuse.holds("for-another")
 
 
-@pytest.mark.parametrize("which", ["langfuse", "otlp"])
-async def test_no_secret_is_in_any_span(
-    make: MakeTracing, langfuse: Sink, otlp: Sink, which: str, monkeypatch: pytest.MonkeyPatch
+async def test_while_nobody_takes_spans_few_are_made(
+    make: MakeTracing, langfuse: Sink, otlp: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In inputs, outputs, errors, metadata and their names, the names of spans, the status, and the resource."""
-    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", f"deployment={SECRET}")
-    place = {"langfuse": langfuse, "otlp": otlp}[which]
-    traces = make(**{which: place}, otel_exporter_otlp_headers=f"authorization={TOKEN}")
+    monkeypatch.setattr(export, "MOST_WHILE_FAILING", len(NAMES) + 1)
+    monkeypatch.setenv("LANGFUSE_FLUSH_INTERVAL", "3600")
+    langfuse.status = 401
+    traces = make(langfuse)
+    await run(traces)
     spans = traces._spans
     assert spans
-    with spans.tracer.start_as_current_span(f"of {SECRET}") as odd:
-        odd.add_event(f"saw {SECRET}", {"what": [f"a {SECRET}"]})
-        odd.add_link(odd.get_span_context(), {"why": SECRET})
-    said = f"use {SECRET} and {AWKWARD} and canary.of otlp or {LANGFUSE_SECRET}"
-    metadata = {"note": [SECRET, {"deep": AWKWARD}], SECRET: "name"}
-    await run(traces, claim(message=said, user_id=SECRET, agent=f"of {SECRET}"), metadata=metadata)
-    await traces.close()
-    sent = str(place.spans())
-    assert sent.count("[redacted]") > 10
-    for secret in (SECRET, "quoted", "slashed", LANGFUSE_SECRET if which == "langfuse" else SECRET, "canary.of otlp"):
-        assert not place.holds(secret), secret
-        assert secret not in sent
+
+    def flush() -> None:
+        spans._provider.processors[-1].force_flush()
+
+    for _ in range(2):
+        await run(traces)
+    assert len(langfuse.requests) == 0, "nobody was asked so far, so all are traced"
+    flush()
+    before = counted(provider.LANGFUSE)[2]
+    for _ in range(2):
+        await run(traces)
+    assert counted(provider.LANGFUSE)[2] == before, "fewer wait than are let wait"
+    assert traces.begin(claim()) is NOT_TRACED
+    assert counted(provider.LANGFUSE)[2] == before + 1
+    langfuse.status = 200
+    flush()
+    assert traces.begin(claim()) is not NOT_TRACED, "it takes them again"
 
 
-async def test_what_cannot_be_cleaned_is_not_sent(langfuse: Sink) -> None:
-    def broken(text: str) -> str:
-        raise ValueError("a rule that breaks")
-
-    given = Settings(_env_file=None, langfuse_public_key="p", langfuse_secret_key="s", LANGFUSE_HOST=langfuse.url)
-    before = counted(provider.LANGFUSE)
-    traces = Tracing(given, broken)
+async def test_one_backend_that_takes_them_is_enough(
+    make: MakeTracing, langfuse: Sink, otlp: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "MOST_WHILE_FAILING", 0)
+    monkeypatch.setattr(provider, "SEND_S", 0.2)
+    langfuse.status = 401
+    traces = make(langfuse, otlp)
     await run(traces)
-    await traces.close()
-    LangfuseResourceManager.reset()
-    assert langfuse.requests == []
-    assert more(provider.LANGFUSE, before) == (0, 1, len(NAMES))
+    spans = traces._spans
+    assert spans
+    for processor in spans._provider.processors:
+        processor.force_flush()
+    assert [exporter.skips() for exporter in spans.exporters] == [True, False]
+    assert traces.begin(claim()) is not NOT_TRACED
 
 
 @pytest.mark.parametrize("trouble", ["refuses", "is away", "hangs"])
@@ -188,7 +106,7 @@ async def test_a_backend_in_trouble_is_counted_and_raises_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(tracing, "SHUTDOWN_S", 60)  # what a batch may take is bounded, and so is this
-    monkeypatch.setattr(provider, "SEND_S", 0.2)
+    monkeypatch.setattr(provider, "SEND_S", 2.0)  # of a busy machine too, for the backend that answers
     langfuse.status = 401
     if trouble == "hangs":
         langfuse.hangs.set()
@@ -229,6 +147,7 @@ async def test_a_queue_that_is_full_lets_go_of_the_oldest_and_counts_them(
     make: MakeTracing, langfuse: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tracing, "SHUTDOWN_S", 0.5)
+    monkeypatch.setattr(provider, "SEND_S", 120)  # nothing is given up while the queue fills, on a busy machine either
     langfuse.hangs.set()
     before = counted(provider.LANGFUSE)
     traces = make(langfuse)
@@ -264,7 +183,7 @@ async def test_what_a_run_leaves_open_is_ended_with_its_attempt(make: MakeTracin
     with trace.within():
         callbacks = list(trace.callbacks())
         late = asyncio.create_task(RunnableLambda(hold).ainvoke("x", {"callbacks": callbacks}))
-    while not callbacks[0]._runs:  # type: ignore[attr-defined]  # Langfuse's own
+    while not callbacks[0]._calls:  # type: ignore[attr-defined]
         await asyncio.sleep(0.01)
     trace.end(None, None)
     go.set()

@@ -14,8 +14,11 @@ import pytest
 
 import agent  # noqa: F401  sets what langgraph reads when it is imported, as in a worker
 from core_config import ROOT, Settings
+from monitoring.sharing import MULTIPROC_DIR
 from taskstore.records import NewTask, TaskRecord
 from taskstore.store import TaskStore
+
+from .forks import Forked
 
 
 def new_task(message: str = "say hello", **fields: Any) -> NewTask:
@@ -36,7 +39,7 @@ async def eventually(look: Callable[[], Awaitable[Any]], within_s: float = 60) -
 
 
 class WorkerProcess:
-    def __init__(self, name: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    def __init__(self, name: str, process: "subprocess.Popen[bytes] | Forked", log: Path) -> None:
         self.name = name
         self.process = process
         self.log = log
@@ -70,10 +73,14 @@ def start_worker(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., W
             include={"redis_url", "key_prefix", "lease_seconds", "worker_concurrency", "drain_seconds", *changes}
         )
         environment = {**os.environ, **{key.upper(): str(value) for key, value in chosen.items()}}
+        log = tmp_path / f"{name}.log"
+        log.touch()
+        if clock is None and MULTIPROC_DIR not in environment:  # which matter when modules are imported
+            started.append(WorkerProcess(name, Forked([name, *flags], environment, log), log))
+            return started[-1]
         module = ["tests.worker.scripted"]
         if clock is not None:
             module = ["tests.worker.wrong_clock", str(clock.total_seconds())]
-        log = tmp_path / f"{name}.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", *module, name, *flags],

@@ -8,8 +8,11 @@ import pytest
 
 from core_config import Settings
 from taskstore.claims import SettleKind, Settlement
+from taskstore.records import TokenUsage
+from taskstore.states import Status
 from taskstore.store import TaskStore
 from tests.worker.conftest import WorkerProcess, eventually, new_task
+from worker import attempt_log
 
 
 async def told(worker: WorkerProcess, task_id: str, *, ended: bool = True) -> list[dict[str, Any]]:
@@ -100,6 +103,33 @@ async def test_the_store_tells_what_a_task_is_from_there_on(
         assert (word, word.status, word.cancelled_after_ms is not None) == ("ok", status, cancelled)
     (lost,) = await store.settle([Settlement(task_id=task.task_id, fence=2, kind=kind)])
     assert (lost, lost.status) == ("lease_lost", None)
+
+
+@pytest.mark.parametrize(
+    ("cost", "answered_by", "told"),
+    [
+        (0.5, "M", {"cost_usd": 0.5}),
+        (0.0, None, {"cost_usd": 0.0}),
+        (None, "Fallback", {"cost_usd": "unknown", "answered_by": "Fallback"}),
+    ],
+)
+async def test_the_last_line_says_what_is_not_known_and_who_answered_in_the_model_s_place(
+    store: TaskStore,
+    caplog: pytest.LogCaptureFixture,
+    cost: float | None,
+    answered_by: str | None,
+    told: dict[str, Any],
+):
+    task = new_task()
+    await store.submit(task)
+    (claim,) = (await store.claim("w", 1, room=1, extra=0, models={"M": None})).tasks
+    spent = {"usage": TokenUsage(10, 5, 15), "cost_usd": cost, "answered_by": answered_by}
+    settlement = Settlement(task_id=task.task_id, fence=claim.fence, kind="success", result="said", **spent)
+    caplog.set_level("INFO")
+    attempt_log.ends(claim, settlement, Status.SUCCESS, 0.25, content=False)
+    (line,) = caplog.records
+    wanted = {"status": "success", "duration_ms": 250, "tokens": 15, **told}
+    assert {name: value for name, value in vars(line).items() if name in {*wanted, "answered_by", "answer"}} == wanted
 
 
 async def test_what_an_attempt_raises_is_told_with_its_task(store, talkative, ended):

@@ -1,23 +1,20 @@
 """What a worker counts of attempts, calls and cancels: exactly, and in its own processes."""
 
 import signal
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from agent.run_context import StepEvent
 from monitoring import metrics  # before a test sets the directory that workers share: this process counts for itself
 from monitoring.sharing import MULTIPROC_DIR, CountsDirectory
 from taskstore.claims import Settlement
 from taskstore.records import Kind
 from tests.worker.conftest import eventually, new_task
 from tests.worker.test_quarantine import in_quarantine
-from tests.worker.test_tokens import a_log, model
-from worker import observed
+from tests.worker.test_tokens import model
 from worker.outage import Outage
-from worker.steps import MOST_WAITING, StepLog
+from worker.steps import StepLog
 from worker.writer import Writer
 
 RUN = ("agent_task_run_seconds_count", "default", "M")
@@ -216,36 +213,3 @@ async def test_a_quarantined_task_counts_in_its_own_lane_and_takes_no_slot(
     assert found["agent_process_memory_bytes", "quarantine"] > 1_000_000
     (tmp_path / "go").touch()
     await ended(task)
-
-
-def test_the_first_thing_that_a_streamed_call_says_is_timed_once():
-    log = a_log()
-    before = of("FIRST_TOKEN").get(("M",), 0)
-    log.note(model(1, "start"))
-    log.token(1, "reasoning", "hm")
-    log.token(1, "text", "so")
-    assert of("FIRST_TOKEN")["M",] == before + 1
-    log.note(model(1, "end"))
-    log.note(model(2, "start"))
-    log.note(model(2, "end", error="provider_timeout"))  # it said nothing
-    log.token(2, "text", "late")
-    assert of("FIRST_TOKEN")["M",] == before + 1
-
-
-def test_calls_count_although_their_notes_are_dropped_or_their_attempt_is_over():
-    log = a_log()
-    before = of("MODEL_CALLS").get(("M", ""), 0)
-    for number in range(1, MOST_WAITING + 50):
-        log.note(model(number, "end", duration_ms=1.0))
-    log.close()
-    log.note(model(1, "end", duration_ms=1.0))
-    assert of("MODEL_CALLS")["M", ""] == before + MOST_WAITING + 50
-
-
-def test_names_of_tools_are_bounded():
-    names = [f"tool-{uuid.uuid4().hex}" for _ in range(observed.MOST_TOOLS + 5)]
-    for name in names:
-        observed.call(StepEvent(kind="tool", phase="end", number=1, name=name, duration_ms=1.0))
-    found = of("TOOL_CALLS")
-    assert len(found) <= 2 * (observed.MOST_TOOLS + 1)
-    assert found[metrics.UNKNOWN, "ok"] >= 5

@@ -112,7 +112,7 @@ async def test_a_redirect_takes_no_header_to_another_server(web: WebServer, othe
 async def test_one_call_that_fails_fails_alone(
     started: Started, web: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tools = await started(web=McpServerConfig(url=web.url, timeout_seconds=4))
+    tools = await started(web=McpServerConfig(url=web.url, timeout_seconds=8))
     wrong, broken, huge, hanging, *fine = await asyncio.gather(
         call(tools, "web_error"),
         call(tools, "web_breaks"),

@@ -4,7 +4,8 @@
 `streams N`           says how many are open
 `shared`              whether it shares its counts, and why not
 `page`                the gateways' page, as JSON
-`serve PORT`          starts the workers' page
+`serve PORT`          starts the workers' page; without the port it tries again soon
+`threads`             says how many there are
 `again [LARGEST]`     makes it another process with the same id, which may write so many bytes into a file
 `read DIRECTORY STEP` reads another directory in a process that is killed at that step of putting the dead together (0
                       is before the first), and answers whether it was
@@ -15,6 +16,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from core_config import Settings
 from monitoring import exposition, metrics
 from monitoring.logs import setup_logging
 from monitoring.sharing import CountsDirectory
-from worker.metrics_server import MetricsServer
+from worker import metrics_server
 
 
 def killed_at(step: int) -> None:
@@ -59,7 +61,10 @@ def answer(verb: str, *arguments: str) -> str:
         case "page":
             return json.dumps(exposition.page()[0].decode())
         case "serve":
-            MetricsServer(Settings(worker_metrics_port=int(arguments[0]))).start()
+            metrics_server.AGAIN_AFTER_S = 0.1
+            metrics_server.MetricsServer(Settings(worker_metrics_port=int(arguments[0]))).start()
+        case "threads":
+            return str(threading.active_count())
         case "again":
             if arguments:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (int(arguments[0]),) * 2)

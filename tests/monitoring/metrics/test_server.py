@@ -1,13 +1,16 @@
 """The workers' page: what it answers, who has its port, and what stays when one dies. Real processes, real HTTP."""
 
 import contextlib
+import shutil
 import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.conftest import free_port
+from worker.metrics_server import MOST_AT_ONCE
 
 from .conftest import CountingProcess, StartCounting, samples_of
 
@@ -62,6 +65,16 @@ def test_the_page(start_counting: StartCounting):
         assert (status, headers["Allow"]) == (405, "GET, HEAD")
 
 
+def test_counts_that_cannot_be_read_are_an_error_and_no_empty_page(start_counting: StartCounting, tmp_path: Path):
+    port, worker = free_port(), start_counting()
+    worker.ask("serve", port)
+    until(lambda: lost(port) == 0, worker)
+    shutil.rmtree(tmp_path / "counts")
+    status, _, text = answer(port)
+    assert (status, "agent_" in text) == (500, False)
+    until(lambda: "metrics_unread" in worker.said(), worker)
+
+
 def test_another_worker_takes_the_page_over_and_the_counts_of_the_dead_stay(start_counting: StartCounting):
     port, first, second = free_port(), start_counting(), start_counting()
     first.ask("count", "/x", 3)
@@ -83,13 +96,21 @@ def test_a_port_that_somebody_else_has_is_a_warning_with_its_remedy(start_counti
         until(lambda: "metrics_port_taken" in worker.said(), worker)
         assert worker.ask("count", "/x", 1) == "done"
     until(lambda: lost(port) == 1, worker)  # it is free now
+    assert worker.said().count("metrics_port_taken") == 1, "told once, however often it tries"
 
 
 def test_clients_that_say_nothing_take_the_page_from_nobody_for_long(start_counting: StartCounting):
     port, worker = free_port(), start_counting()
     worker.ask("serve", port)
     until(lambda: lost(port) == 0, worker)
+    threads = [int(worker.ask("threads"))]
     silent = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(20)]
-    until(lambda: lost(port) == 0, worker)
+
+    def served() -> bool:
+        threads.append(int(worker.ask("threads")))
+        return lost(port) == 0
+
+    until(served, worker)
+    assert max(threads) <= threads[0] + MOST_AT_ONCE + 1, "a thread each, and no more than these"
     for connection in silent:
         connection.close()
