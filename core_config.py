@@ -151,6 +151,11 @@ class Settings(BaseSettings):
         description="Port of the simulated model. Unset: `manage.py start` takes a free one; "
         f"a process started by hand uses {DEFAULT_SIMULATOR_PORT}.",
     )
+    simulator_options: str | None = Field(
+        None,
+        description="Options of the simulated model that `manage.py start` runs, such as `--latency lognormal:0.8:4 "
+        "--rpm 600`: docs/simulator.md.",
+    )
 
     langfuse_public_key: str | None = Field(
         None, description="Langfuse public key; with the secret one, traces are on."

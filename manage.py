@@ -31,6 +31,7 @@ COMMANDS = (
     ("resume", "start them again; also ends a model's cooldown"),
     ("compare", "put one question to several models, and show their answers side by side"),
     ("smoke", "check a running system from outside"),
+    ("load", "load a running system with many users, and report"),
     ("chaos", "break a private system while it works, and say whether anything was lost"),
     ("models", "the model registry; `models test` tries the keys"),
     ("cost", "tokens and cost by user, model, agent or caller"),

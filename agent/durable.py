@@ -39,8 +39,11 @@ class ToolLedger(Protocol):
 class Durable(Protocol):
     """One attempt's. Its writes end with the attempt's lease: they raise, and the attempt is stopped."""
 
-    saver: "BaseCheckpointSaver[Any]"
     ledger: ToolLedger
+
+    @property
+    def saver(self) -> "BaseCheckpointSaver[Any]":
+        """A graph's checkpointer."""
 
     async def open(self) -> Earlier:
         """What earlier attempts left, read the first time."""

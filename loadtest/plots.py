@@ -1,7 +1,8 @@
 """Charts as SVG text, to stand in a page of HTML: no library, no script, readable in light and in dark.
 
-A chart is 720 by 360 units and scales with the page. Colours follow the reader's `prefers-color-scheme`; series also differ
-by dash and marker. Values that are not finite, and on a logarithmic axis those that are not above 0, are left out.
+A chart is 720 by 360 units and scales with the page. Colours follow the reader's `prefers-color-scheme`; series also
+differ by dash and marker. Values that are not finite, and on a logarithmic axis those that are not above 0, are left
+out.
 """
 
 import math
@@ -174,8 +175,7 @@ def _axes(across: _Scale, up: _Scale, x_label: str, y_label: str, top: float, ba
         y = up.place(tick)
         drawn.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         drawn.append(_text(_LEFT - 8, y + 4, number_text(tick), "soft", "end"))
-    for tick in across.ticks:
-        drawn.append(_text(across.place(tick), base + 18, number_text(tick), "soft", "middle"))
+    drawn += [_text(across.place(tick), base + 18, number_text(tick), "soft", "middle") for tick in across.ticks]
     drawn.append(f'<line class="axis" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{base}" y2="{base}"/>')
     drawn.append(_text((_LEFT + WIDTH - _RIGHT) / 2, base + 38, x_label, "soft", "middle"))
     drawn.append(_text(_LEFT - 44, top - 10, y_label, "soft"))
@@ -229,15 +229,17 @@ def _line(number: int, name: str, places: list[tuple[float, float, float, float]
 def _bar(bar: Bar, unit: str, across: _Scale, left: float, y: float) -> list[str]:
     begin, end = sorted((across.place(0.0), across.place(bar.value)))
     middle = y + _ROW / 2
+    told = f"<title>{escape(bar.name)}: {number_text(bar.value)} {escape(unit)}</title>"
+    place = f'x="{begin:.1f}" y="{y + 6}" width="{end - begin:.1f}" height="{_ROW - 12}" rx="2"'
     drawn = [
         _text(left - 8, middle + 4, bar.name, anchor="end"),
-        f'<rect style="fill:var(--s0)" x="{begin:.1f}" y="{y + 6}" width="{end - begin:.1f}" height="{_ROW - 12}" rx="2">'
-        f"<title>{escape(bar.name)}: {number_text(bar.value)} {escape(unit)}</title></rect>",
+        f'<rect style="fill:var(--s0)" {place}>{told}</rect>',
     ]
     if bar.high > bar.low:
         low, high = across.place(bar.low), across.place(bar.high)
         drawn.append(
-            f'<path class="whisker" d="M{low:.1f} {middle}H{high:.1f}M{low:.1f} {middle - 4}v8M{high:.1f} {middle - 4}v8"/>'
+            f'<path class="whisker" d="M{low:.1f} {middle}H{high:.1f}'
+            f'M{low:.1f} {middle - 4}v8M{high:.1f} {middle - 4}v8"/>'
         )
         end = max(end, high)
     drawn.append(_text(end + 8, middle + 4, number_text(bar.value)))

@@ -155,6 +155,9 @@ def join() -> tuple[CountsDirectory | None, str]:
     return joined, reason
 
 
+_pid = os.getpid()
+
+
 def _own_pid() -> int:
     """prometheus_client asks at each count, a dozen times a task, and the kernel takes longer than the count."""
     return _pid
@@ -165,7 +168,6 @@ def _look_at_pid() -> None:
     _pid = os.getpid()
 
 
-_look_at_pid()
 os.register_at_fork(after_in_child=_look_at_pid)
 
 

@@ -59,14 +59,14 @@ def run(arguments: argparse.Namespace) -> int:
         print(listed(studies))
         return 0
     keep_loopback_off_proxies()
-    record, interrupted = harness.Record(), False
+    record, interrupted, commit = harness.Record(), False, saved.commit_of(ROOT)
     try:
         with tempfile.TemporaryDirectory(prefix="longhaul-bench-") as folder:
             _measure(Path(folder), studies, arguments, record)
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("manage.py bench: interrupted; this was measured until then.", file=sys.stderr)
         interrupted = True
-    found = saved.made_of(record, _command(arguments), saved.commit_of(ROOT), _versions())
+    found = saved.made_of(record, _command(arguments), commit, _versions())
     code = _report(found, before, studies, arguments)
     return 130 if interrupted else code
 
@@ -122,14 +122,10 @@ def _measure(folder: Path, studies: Sequence[Study], arguments: argparse.Namespa
     peers = peers_environment.python(configuration.var_dir())
     if any(one.peers_environment for study in studies for one in study.contenders):
         peers_environment.make(peers)
-    bullmq = configuration.var_dir().absolute() / "bench" / "bullmq"
-    if any(one.node for study in studies for one in study.contenders):
-        peers_environment.make_bullmq(bullmq)
     means = stage.Means(
         longhaul=copy_of_the_project(folder / "longhaul"),
         python=Path(sys.executable),
         peers_python=peers,
-        bullmq=bullmq,
         redis_command=lambda port, home: [str(server), *embedded_redis.server_arguments(port, home)],
         long=arguments.long,
     )

@@ -3,6 +3,9 @@
 import contextlib
 import difflib
 import hashlib
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,7 +72,7 @@ def misspelt() -> list[str]:
 
 def check(settings: Settings) -> None:
     """CommandError when these settings cannot work together, before anything is started."""
-    for one in (check_callers, check_cors, check_database, active_model, check_agents):
+    for one in (check_callers, check_cors, check_database, check_simulator, active_model, check_agents):
         one(settings)
 
 
@@ -98,6 +101,22 @@ def check_cors(settings: Settings) -> None:
 def check_database(settings: Settings) -> None:
     with _told():
         database_file(settings)
+
+
+def check_simulator(settings: Settings) -> None:
+    """CommandError when the simulated model would not start with its options: it is asked itself."""
+    given = settings.simulator_options
+    if given is None:
+        return
+    try:
+        options = shlex.split(given)
+    except ValueError as error:
+        raise CommandError(f"SIMULATOR_OPTIONS={given}: {error}. Close the quotation.") from None
+    command = [sys.executable, "-m", "loadtest.simulator", "--check", *options]
+    asked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if asked.returncode != 0:
+        reason = asked.stderr.strip().rpartition("error: ")[2]
+        raise CommandError(f"SIMULATOR_OPTIONS={given}: {reason}. docs/simulator.md has the options.")
 
 
 def check_agents(settings: Settings) -> None:

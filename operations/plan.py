@@ -1,5 +1,6 @@
 """Which processes a deployment consists of, and how each is called."""
 
+import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +51,8 @@ def services(
     python = (sys.executable, "-m")
     specs = []
     if simulator_port is not None:
-        command = (*python, "loadtest.simulator", "--port", str(simulator_port))
+        options = shlex.split(settings.simulator_options or "")
+        command = (*python, "loadtest.simulator", *options, "--port", str(simulator_port))
         specs.append(ProcessSpec("simulator", "simulator", command, environment, _GRACE_SECONDS))
     gateway = (*python, "gateway", "--fd", str(listener))
     counting = {**environment, MULTIPROC_DIR: str(counts / "gateway")}

@@ -103,10 +103,11 @@ async def measure(scripts: Scripts, counts_key: str) -> Measures:
     return Measures(
         {tuple(field.split(SEPARATOR)): int(count) for field, count in counts.items()},
         Gauges.of(answer),
-        None if isinstance(memory, Exception) or isinstance(persistence, Exception) else _state(memory, persistence),
+        None if isinstance(memory, Exception) or isinstance(persistence, Exception) else state_of(memory, persistence),
     )
 
 
-def _state(memory: Mapping[str, Any], persistence: Mapping[str, Any]) -> RedisState:
+def state_of(memory: Mapping[str, Any], persistence: Mapping[str, Any]) -> RedisState:
+    """From two sections of INFO."""
     fine = all(persistence.get(name, "ok") == "ok" for name in WRITES)
     return RedisState(int(memory["used_memory"]), int(memory.get("maxmemory", 0)), fine)

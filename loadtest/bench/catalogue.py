@@ -4,12 +4,30 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from loadtest.bench.agent_study import ADDED, AGENT, TRACING
+from loadtest.bench.depth_study import DEPTH
+from loadtest.bench.http_study import HTTP
+from loadtest.bench.memory_study import WAITING_RUNS, WATCHING
 from loadtest.bench.queue_study import QUEUE
 from loadtest.bench.rerun_study import RERUN
 from loadtest.bench.span_study import SLOTS_STUDY, WIDE_STUDY
+from loadtest.bench.start_study import START
 from loadtest.bench.study import Study
 
-STUDIES: Final[tuple[Study, ...]] = (QUEUE, WIDE_STUDY, SLOTS_STUDY, RERUN)
+STUDIES: Final[tuple[Study, ...]] = (
+    QUEUE,
+    WIDE_STUDY,
+    SLOTS_STUDY,
+    RERUN,
+    DEPTH,
+    HTTP,
+    AGENT,
+    ADDED,
+    TRACING,
+    WATCHING,
+    WAITING_RUNS,
+    START,
+)
 
 
 class UnknownNameError(Exception):

@@ -85,7 +85,7 @@ class Entrant:
 
     name: str
     module: str
-    runs_in: Literal["ours", "peers", "node"] = "peers"
+    runs_in: Literal["ours", "peers"] = "peers"
     kind: Kind = "peer"
     backlog: int = 3000
 
@@ -105,11 +105,6 @@ class Entrant:
         return race
 
     def _command(self, stage: Stage) -> list[str]:
-        if self.runs_in == "node":
-            program = stage.means.bullmq / self.module
-            if not program.exists():
-                raise BenchError("node and npm are not here, or npm could not install it")
-            return ["node", str(program)]
         python = stage.means.python if self.runs_in == "ours" else stage.means.peers_python
         return [str(python), "-m", self.module]
 
@@ -169,7 +164,6 @@ def contender(entrant: Entrant | LonghaulEntrant, measure: Measure) -> Contender
         measure,
         entrant.kind,
         peers_environment=entrant.runs_in == "peers",
-        node=entrant.runs_in == "node",
     )
 
 
@@ -202,5 +196,4 @@ PEERS: Final = (
     Entrant("taskiq-lists", "loadtest.bench.peers.taskiq_lists"),
     Entrant("Celery", "loadtest.bench.peers.celery_queue", backlog=1000),
     Entrant("dramatiq", "loadtest.bench.peers.dramatiq_queue"),
-    Entrant("BullMQ", "peer.mjs", runs_in="node"),
 )

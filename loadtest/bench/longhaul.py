@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ class System:
     environment: Mapping[str, str]
     processes: Mapping[str, int]
     """`worker-1`, `gateway-1`, `simulator` and so on -> process id."""
+    started_in_s: float
+    """From the call of `manage.py start` to its end."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -55,14 +58,16 @@ async def start(stage: Stage, settings: Mapping[str, str] | None = None) -> Syst
     """Started and ready; it is stopped with the visit. Raises BenchError with what `manage.py start` said."""
     key = f"ak_{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}"
     environment = environment_of(stage, key, settings or {})
+    began = time.perf_counter()
     starting = await _manage(stage, environment, "start", "--wait", str(START_SECONDS))
     stage.stack.push_async_callback(_stop, stage, environment)
     await starting.process.wait()
+    took = time.perf_counter() - began
     if starting.process.returncode:
         raise BenchError(f"manage.py start: {starting.last_lines()}")
     processes = {one["name"]: int(one["pid"]) for one in (await _status(stage, environment))["processes"]}
     url = f"http://127.0.0.1:{environment['GATEWAY_PORT']}"
-    return System(url, key, environment, processes)
+    return System(url, key, environment, processes, took)
 
 
 async def _manage(stage: Stage, environment: Mapping[str, str], *arguments: str, stdout: bool = False) -> Program:

@@ -27,14 +27,13 @@ class BenchError(Exception):
 @dataclass(frozen=True)
 class Means:
     """What a run is given. `longhaul` is a clean copy of the project, `peers_python` the Python of the peers'
-    environment and `bullmq` the folder of BullMQ's program, which are there when somebody who is to be measured wants
-    them, and `redis_command(port, folder)` the private Redis's.
+    environment, which is there when somebody who is to be measured wants it, and `redis_command(port, folder)` the
+    private Redis's.
     """
 
     longhaul: Path
     python: Path
     peers_python: Path
-    bullmq: Path
     redis_command: Callable[[int, Path], Sequence[str]]
     long: bool = False
 

@@ -82,14 +82,13 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Contender:
     """`kind`: a floor is no peer (nothing that does the job can be as fast); a variant is ours in another setting.
-    `peers_environment`: it runs there, so that has to be installed; `node` likewise.
+    `peers_environment`: it runs there, so that has to be installed.
     """
 
     name: str
     measure: Measure
     kind: Kind = "peer"
     peers_environment: bool = False
-    node: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from loadtest.simulator.latency import NONE, Latency, read_latency
 from loadtest.simulator.provider_errors import PROVIDER_ERRORS
 
 
@@ -39,17 +40,20 @@ class Output(StrEnum):
 class Behaviour:
     """Everything that may be asked for; the defaults are a quick, well-behaved model. Times are in seconds."""
 
-    delay: float = 0.0  # before the status line
-    first_token: float = 0.0  # from there to the first token
+    delay: Latency = NONE  # before the status line
+    first_token: Latency = NONE  # from there to the first token
     tokens_per_second: float = 0.0  # 0: as fast as it goes
     status: int | None = None
     retry_after: float | None = None
     error: str | None = None  # a name of provider_errors.toml
+    error_rate: float | None = None  # share of the calls that status or error is for, or a 500; None: all of them
+    hang_rate: float = 0.0  # share that gets no byte, ever
     fault: Fault | None = None
     drip: float = 1.0  # between the bytes of a slow drip
     cut: bool = False
     loop: bool = False
     tool_calls: int | None = None
+    tools: tuple[tuple[str, ...], ...] | None = None  # by step: the tools that it calls at once
     tokens: int | None = None
     hold_token: int | None = None  # of a stream: this token waits for a POST /release
     hold_each: bool = False  # every token after the first does
@@ -98,21 +102,32 @@ def _error_name(value: str) -> str:
     return value
 
 
+def _tools(value: str) -> tuple[tuple[str, ...], ...]:
+    steps = tuple(tuple(step.split("+")) for step in value.split(","))
+    if not all(_TOOL.fullmatch(name) for step in steps for name in step):
+        raise ValueError("names of tools: a comma between steps, + between calls of one step, as in search,search+calc")
+    return steps
+
+
 def _output(value: str) -> Output:
     if value not in set(Output):
         raise ValueError(f"one of {', '.join(Output)}")
     return Output(value)
 
 
+_TOOL = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _SECONDS = _number(0, 86_400)
 _VALUES: dict[str, Callable[[str], Any]] = {
-    "delay": _SECONDS,
-    "first_token": _SECONDS,
+    "delay": read_latency,
+    "first_token": read_latency,
     "tokens_per_second": _number(0, 1_000_000),
     "status": _integer(400, 599),
     "retry_after": _SECONDS,
     "error": _error_name,
+    "error_rate": _number(0, 1),
+    "hang_rate": _number(0, 1),
     "tool_calls": _integer(0, 1000),
+    "tools": _tools,
     "output": _output,
     "tokens": _integer(1, 500_000),
     "hold_token": _integer(1, 500_000),

@@ -12,7 +12,7 @@ from loadtest.simulator import phrases
 from loadtest.simulator.behaviour import Behaviour, Output, without_directives
 from loadtest.simulator.conversation import Conversation
 from loadtest.simulator.intents import Kind, asks_to_recall, find_needs, is_chinese
-from loadtest.simulator.request import ChatRequest, Tool
+from loadtest.simulator.request import ChatRequest, RefusedError, Tool
 from loadtest.simulator.toolbox import arguments_for, sample_arguments, tool_for
 from loadtest.simulator.typed_reply import answer_data, as_text, output_tool
 
@@ -43,7 +43,9 @@ def reply_to(request: ChatRequest, conversation: Conversation, behaviour: Behavi
     tools = [tool for tool in tools if tool is not output_by]
 
     missing: list[Kind] = []
-    if behaviour.loop or behaviour.tool_calls is not None:
+    if behaviour.tools is not None:
+        planned = _named(tools, behaviour.tools, conversation.step)
+    elif behaviour.loop or behaviour.tool_calls is not None:
         planned = _script(tools, behaviour, conversation.step)
         if not tools:
             return _say(phrases.nothing_to_call(chinese=chinese), chinese=chinese)
@@ -75,8 +77,9 @@ def _plan(question: str, tools: list[Tool]) -> tuple[list[tuple[Tool, dict[str, 
     """All calls that the message needs, and the kinds of tool that are needed but not offered."""
     planned = []
     missing: dict[Kind, None] = {}
-    for need in find_needs(question, [kind for kind in Kind if tool_for(kind, tools) is not None]):
-        tool = tool_for(need.kind, tools)
+    offered = tuple(tools)
+    for need in find_needs(question, [kind for kind in Kind if tool_for(kind, offered) is not None]):
+        tool = tool_for(need.kind, offered)
         if tool is None:
             missing[need.kind] = None
         else:
@@ -88,8 +91,22 @@ def _script(tools: list[Tool], behaviour: Behaviour, step: int) -> list[tuple[To
     """One call a step, for ever or for so many steps, whatever the message says."""
     if not tools or not (behaviour.loop or step <= (behaviour.tool_calls or 0)):
         return []
-    tool = tool_for(Kind.CALCULATOR, tools) or tools[0]
+    tool = tool_for(Kind.CALCULATOR, tuple(tools)) or tools[0]
     return [(tool, sample_arguments(tool, step))]
+
+
+def _named(tools: list[Tool], steps: tuple[tuple[str, ...], ...], step: int) -> list[tuple[Tool, dict[str, Any]]]:
+    """The calls that `[[tools=…]]` has for this step, none after its last. RefusedError: one of them is not offered."""
+    if step > len(steps):
+        return []
+    offered = {tool.name: tool for tool in tools}
+    if missing := [name for name in steps[step - 1] if name not in offered]:
+        raise RefusedError(
+            f"Simulator: the directive 'tools' names {missing[0]!r} for step {step}, which this request does "
+            f"not offer; it offers {', '.join(offered) or 'none'}",
+            code="simulator_directive",
+        )
+    return [(offered[name], sample_arguments(offered[name], step)) for name in steps[step - 1]]
 
 
 def _call(tool: Tool, arguments: dict[str, Any]) -> ToolCall:

@@ -1,6 +1,8 @@
 """One HTTP request and its answer over raw ASGI, with a client that may leave at any time."""
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -52,15 +54,16 @@ class Exchange:
 
     async def pause(self, seconds: float | None) -> None:
         """Waits that long, for ever with None; raises ClientGoneError once the client has left. For after `body`."""
-        if seconds is not None and seconds <= 0:
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                while (await self._receive())["type"] != "http.disconnect":
-                    pass
-        except TimeoutError:
-            return
-        raise ClientGoneError
+        until = None if seconds is None else time.perf_counter() + seconds
+        while until is None or (left := until - time.perf_counter()) > 0:
+            try:
+                # uvloop counts whole milliseconds from the beginning of its turn, so a timer may come too early
+                async with asyncio.timeout(None if until is None else math.ceil(left * 1000) / 1000):
+                    while (await self._receive())["type"] != "http.disconnect":
+                        pass
+            except TimeoutError:
+                continue
+            raise ClientGoneError
 
     async def until(self, event: asyncio.Event) -> None:
         """Waits for the event; raises ClientGoneError when the client leaves first. For after `body`."""

@@ -3,13 +3,15 @@ earlier words. English and Chinese.
 """
 
 import re
-from collections.abc import Container
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from loadtest.simulator.arithmetic import find_expressions, plain_signs
 
 MAX_NEEDS = 16
+_MAX_KNOWN_CHARS = 8192
 
 
 class Kind(StrEnum):
@@ -74,11 +76,22 @@ def asks_to_recall(text: str) -> bool:
     return bool(_RECALL.search(text))
 
 
-def find_needs(text: str, offered: Container[Kind] = ()) -> list[Need]:
+def find_needs(text: str, offered: Iterable[Kind] = ()) -> list[Need]:
     """The errands of a message in its own order, each once, at most MAX_NEEDS.
 
     Addresses and SQL are errands only if a tool for them is `offered`: most messages that hold one want something else.
     """
+    kinds = frozenset(offered)
+    return list(_known_needs(text, kinds) if len(text) <= _MAX_KNOWN_CHARS else _needs(text, kinds))
+
+
+@lru_cache(maxsize=1024)
+def _known_needs(text: str, offered: frozenset[Kind]) -> list[Need]:
+    """Each step of a turn asks about the same message."""
+    return _needs(text, offered)
+
+
+def _needs(text: str, offered: frozenset[Kind]) -> list[Need]:
     placed: list[tuple[int, Need]] = []
     rest = text
     for kind, pattern in ((Kind.DATABASE, _SQL), (Kind.FETCH, _ADDRESS)):

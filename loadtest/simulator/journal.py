@@ -15,6 +15,7 @@ class Outcome(StrEnum):
     RUNNING = "running"  # not answered yet
     ANSWERED = "answered"  # the whole answer was handed to the connection
     REFUSED = "refused"  # a wrong request: the client's mistake
+    LIMITED = "limited"  # over a rate limit
     FAILED = "failed"  # an error that was asked for
     BROKEN = "broken"  # an answer that was asked to be broken
     DISCONNECTED = "disconnected"  # the client left before the end
@@ -104,18 +105,25 @@ class Journal:
         shown = found[max(0, len(found) - query.limit) :]
         return {
             "simulated": True,
-            "counters": {
-                "calls": self._calls,
-                "running": self._running,
-                "running_peak": self._peak,
-                "outcomes": dict(self._outcomes),
-                "statuses": dict(self._statuses),
-                "prompt_tokens": self._prompt_tokens,
-                "completion_tokens": self._completion_tokens,
-                "uptime_s": round(time.monotonic() - self._started, 3),
-            },
+            "counters": self.counters(),
             "kept": len(self._entries),
             "calls": [_shown(entry) for entry in shown],
+        }
+
+    @property
+    def running(self) -> int:
+        return self._running
+
+    def counters(self) -> dict[str, Any]:
+        return {
+            "calls": self._calls,
+            "running": self._running,
+            "running_peak": self._peak,
+            "outcomes": dict(self._outcomes),
+            "statuses": dict(self._statuses),
+            "prompt_tokens": self._prompt_tokens,
+            "completion_tokens": self._completion_tokens,
+            "uptime_s": round(time.monotonic() - self._started, 3),
         }
 
 

@@ -31,6 +31,7 @@ class RefusedError(Exception):
         self.kind = kind
         self.param = param
         self.code = code
+        self.headers: list[tuple[bytes, bytes]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,10 @@ class Message:
     answers: str | None = None  # the id of the tool call that a tool message answers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tool:
+    """Two are the same only if they are one: what is found out about one is remembered (`toolbox.tool_for`)."""
+
     name: str
     parameters: dict[str, Any] = field(default_factory=dict)
 
@@ -90,7 +93,7 @@ def parse_request(body: bytes) -> ChatRequest:
         raise _wrong_type("stream_options", "an object")
     if data.get("n") not in (None, 1):
         raise RefusedError("The simulator gives one choice: 'n' must be 1.", param="n")
-    tools = _tools(data.get("tools"))
+    tools, tools_text = _tools(data.get("tools"))
     return ChatRequest(
         model=model,
         messages=_messages(data.get("messages")),
@@ -101,7 +104,7 @@ def parse_request(body: bytes) -> ChatRequest:
         include_usage=bool(options and options.get("include_usage")),
         max_tokens=_max_tokens(data),
         response_schema=_response_schema(data.get("response_format")),
-        tools_text=orjson.dumps(data["tools"]).decode() if tools else "",
+        tools_text=tools_text,
     )
 
 
@@ -228,12 +231,26 @@ def _refuse_unanswered(waiting: set[str], index: int) -> None:
         )
 
 
-def _tools(raw: object) -> list[Tool]:
+def _tools(raw: object) -> tuple[list[Tool], str]:
+    """The tools, and their text. Under load a few lists come again and again: those are read once."""
     if raw is None:
-        return []
+        return [], ""
     if not isinstance(raw, list):
         raise _wrong_type("tools", "an array of objects")
-    return [_tool(item, f"tools[{index}]") for index, item in enumerate(raw)]
+    text = orjson.dumps(raw)
+    known = _known_tools.get(text)
+    if known is None:
+        known = tuple(_tool(item, f"tools[{index}]") for index, item in enumerate(raw))
+        if len(text) <= _MAX_KNOWN_BYTES:
+            _known_tools[text] = known
+            if len(_known_tools) > _MAX_KNOWN:
+                del _known_tools[next(iter(_known_tools))]
+    return list(known), text.decode() if known else ""
+
+
+_known_tools: dict[bytes, tuple[Tool, ...]] = {}
+_MAX_KNOWN = 64
+_MAX_KNOWN_BYTES = 65_536
 
 
 def _tool(raw: object, at: str) -> Tool:

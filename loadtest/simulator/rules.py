@@ -32,7 +32,7 @@ class Rules:
         # How often each counted block of each message was used; the one not seen for longest goes first.
         self._used: OrderedDict[tuple[str, int], int] = OrderedDict()
 
-    def decide(self, question: str, step: int) -> Behaviour:
+    def decide(self, question: str, question_hash: str, step: int) -> Behaviour:
         """The behaviour for a call, counting the rules that it uses up; raises RefusedError for a wrong directive."""
         effects: dict[str, Any] = {}
         for control in self._control:
@@ -47,7 +47,7 @@ class Rules:
             if rule.times is None:
                 applies = _applies(rule, step, 0)
             else:
-                key = (message_hash(question), index)
+                key = (question_hash, index)
                 used = self._used.pop(key, 0)
                 applies = _applies(rule, step, used)
                 self._remember(key, used + applies)

@@ -1,5 +1,6 @@
 """Which offered tool serves a need, and with which arguments: judged by the names and schemas in the request."""
 
+from functools import lru_cache
 from typing import Any
 
 from loadtest.simulator.intents import Kind, Need
@@ -21,7 +22,8 @@ _ARGUMENTS = {
 }
 
 
-def tool_for(kind: Kind, tools: list[Tool]) -> Tool | None:
+@lru_cache(maxsize=1024)
+def tool_for(kind: Kind, tools: tuple[Tool, ...]) -> Tool | None:
     """The tool of that very name, else the first whose name says it can; one that cannot take the value is no match."""
     able = [tool for tool in tools if kind is Kind.TIME or _argument(kind, tool) is not None]
     for tool in able:

@@ -19,6 +19,8 @@ DONE = b"data: [DONE]\n\n"
 _TOKENS_A_MESSAGE = 4
 _CACHE_BLOCK = 64
 _FILLER = " simulated"
+_PLACE = "<the text of a token>"
+_PLACE_JSON = orjson.dumps(_PLACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,9 @@ class Answer:
         content: list[bytes] = []
         if not self.reply.calls:
             content.append(self._event({"role": "assistant", "content": "", "refusal": None}))
-            content += [self._event({"content": piece}) for piece in split_tokens(self.reply.text)]
+            # one event made in full, and its text put in: an answer has hundreds of them
+            before, _, after = self._event({"content": _PLACE}).partition(_PLACE_JSON)
+            content += [before + orjson.dumps(piece) + after for piece in split_tokens(self.reply.text)]
         for index, call in enumerate(self.reply.calls):
             begun = {"tool_calls": [{"index": index, **_call_json(call, "")}]}
             content.append(self._event({"role": "assistant", "content": None, **begun} if not index else begun))

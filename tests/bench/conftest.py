@@ -17,7 +17,6 @@ async def stages(tmp_path: Path) -> AsyncIterator[Theatre]:
         longhaul=ROOT,
         python=Path(sys.executable),
         peers_python=tmp_path / "not-made",
-        bullmq=tmp_path / "not-made",
         redis_command=lambda port, folder: [str(find_server()), *server_arguments(port, folder)],
     )
     async with theatre(means, tmp_path / "run") as made:

@@ -34,6 +34,7 @@ NEITHER = {
     "GATEWAY_PROCESSES": "one process a container: run more containers",
     "WORKER_PROCESSES": "as GATEWAY_PROCESSES: --scale worker=N",
     "VAR_DIR": "the image's own; .env's is where `manage.py` keeps its data on the host",
+    "SIMULATOR_OPTIONS": "of the one that `manage.py start` runs; here its options are its `command`",
     "GRAFANA_URL": "monitoring/import_dashboard.py's, which is for a Grafana elsewhere",
     "GRAFANA_TOKEN": "as GRAFANA_URL",
     "GRAFANA_USER": "as GRAFANA_URL, and the user of the Grafana here",

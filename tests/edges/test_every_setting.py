@@ -84,6 +84,9 @@ SHOWN_BY = {
         "OPENAI_API_KEY": "test_the_active_model",
         "ANTHROPIC_API_KEY": "test_the_active_model",
     },
+    "tests/operations/test_simulator_options.py": {
+        "SIMULATOR_OPTIONS": "test_good_options_reach_the_simulator_and_its_port_stays_ours",
+    },
     "tests/agent/test_agents_file.py": {
         "AGENTS_FILE": "test_a_relative_agents_file_is_the_project_s",
     },

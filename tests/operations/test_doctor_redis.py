@@ -1,5 +1,6 @@
 """`manage.py doctor` on a Redis that is well, and on one that is broken in each of the ways that it can be."""
 
+import shutil
 import signal
 import socket
 import threading
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from core_config import VERSION, Settings
+from operations import redis_check
 from operations.doctor_checks import of_redis, of_store
 from operations.doctor_checks.finding import Level
 from taskstore.claims import Settlement
@@ -302,3 +304,14 @@ def test_the_disk_under_redis_is_looked_at_where_it_is_this_machine_s(
 ) -> None:
     (found,) = on_redis().of("redis-disk")
     assert str(redis_server.folder) in found["says"]
+    assert found["level"] == "ok"
+
+
+def test_too_little_room_for_a_rewrite_of_redis_s_file_is_a_warning(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(redis_server.folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with redis_check.connect(redis_server.url) as client:
+        found = of_redis._disk(client, client.info())
+    assert (found.level, str(redis_server.folder) in found.says) == (Level.WARNING, True)

@@ -58,6 +58,7 @@ def test_langfuse_that_takes_the_keys(doctor: Doctor) -> None:
     ("status", "body", "level", "says", "remedy"),
     [
         (401, '{"message": "no such key: sk-lf-secret-1"}', "failure", "refuses the keys", "LANGFUSE_SECRET_KEY"),
+        (403, "", "failure", "refuses the keys (HTTP 403)", "LANGFUSE_SECRET_KEY"),
         (200, "<html>sk-lf-secret-1</html>", "warning", "not as Langfuse does", "LANGFUSE_HOST"),
         (502, "", "warning", "answers 502", "LANGFUSE_HOST"),
     ],

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from monitoring.redaction import Redactor
 from operations import doctor as command
-from operations.doctor_checks import of_disk, of_install
+from operations.doctor_checks import examination, of_disk, of_install
 from operations.doctor_checks.finding import Check, Finding, Level, failure
 from tests.conftest import free_port
 from tests.gateway.conftest import StartGateway
@@ -204,6 +205,13 @@ def test_packages_are_held_to_the_lock(tmp_path: Path) -> None:
     own = of_install.packages(lock, "install", all_wanted=True)
     assert own.says.endswith("neither-this-one is missing")
     assert own.remedy == "install"
+
+
+def test_neither_what_is_wrong_nor_its_remedy_is_shown_with_a_secret_or_a_line_too_many() -> None:
+    found = failure(Check.REDIS, "hunter22 is refused\nok  redis", "use hunter22\nagain")
+    told = examination.shown(found, Redactor(["hunter22"]))
+    assert "hunter22" not in command.line(told)
+    assert told.says.count("\n") + told.remedy.count("\n") == 0
 
 
 def test_for_people_it_is_a_line_a_finding_and_the_remedy_below_it() -> None:

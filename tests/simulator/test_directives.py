@@ -231,7 +231,7 @@ def test_counted_messages_are_bounded_and_the_oldest_go_first() -> None:
     rules = Rules(Behaviour())
 
     def fails(number: int) -> bool:
-        return rules.decide(f"message {number} [[times=1 status=500]]", 1).status == 500
+        return rules.decide(f"message {number} [[times=1 status=500]]", str(number), 1).status == 500
 
     assert fails(0)
     for number in range(1, MAX_COUNTED_MESSAGES):

@@ -8,13 +8,21 @@ from core_config import Settings
 from taskstore.claims import Settlement
 from taskstore.connection import connect
 from taskstore.errors import StoreUnavailable
-from taskstore.measures import Lane, RedisState
+from taskstore.measures import WRITES, Lane, RedisState, state_of
 from taskstore.records import NewTask
 from taskstore.store import TaskStore
 from tests.conftest import RedisServer
 
 from .state import About, Contents, State, ZSet
 from .worlds import blocked, ready, scheduled
+
+
+@pytest.mark.parametrize("which", WRITES)
+def test_a_redis_that_fails_to_write_any_of_its_files_says_so(which: str) -> None:
+    info = dict.fromkeys(WRITES, "ok")
+    assert state_of({"used_memory": 1}, info) == RedisState(1, 0, persistence_ok=True)
+    assert state_of({"used_memory": 1}, {}) == RedisState(1, 0, persistence_ok=True), "one without files"
+    assert state_of({"used_memory": 1}, info | {which: "err"}) == RedisState(1, 0, persistence_ok=False)
 
 
 def busy(now: int) -> State:

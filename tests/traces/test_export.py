@@ -143,6 +143,24 @@ async def test_it_is_said_when_a_backend_is_back(
     assert said == ["traces_not_sent", "traces_sent_again"]
 
 
+async def test_one_that_hangs_at_the_end_holds_up_no_other(
+    make: MakeTracing, langfuse: Sink, otlp: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracing, "SHUTDOWN_S", 120)
+    monkeypatch.setattr(provider, "SEND_S", 120)
+    langfuse.hangs.set()
+    traces = make(langfuse, otlp)
+    await run(traces)
+    closing = asyncio.create_task(traces.close())
+    async with asyncio.timeout(60):
+        while names(otlp) != NAMES:
+            await asyncio.sleep(0.01)
+    assert not closing.done()
+    langfuse.hangs.clear()
+    await closing
+    assert names(langfuse) == NAMES
+
+
 async def test_a_queue_that_is_full_lets_go_of_the_oldest_and_counts_them(
     make: MakeTracing, langfuse: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,7 +184,8 @@ async def test_a_queue_that_is_full_lets_go_of_the_oldest_and_counts_them(
     taken = len(langfuse.spans())
     ends_many(provider.MOST_WAITING + 100)
     assert more(provider.LANGFUSE, before) == (0, 0, batch - taken + 100)
-    await traces.close()
+    async with asyncio.timeout(60):  # long before the batch that hangs is given up
+        await traces.close()
     ended = batch + provider.MOST_WAITING + 100
     assert more(provider.LANGFUSE, before)[2] == ended, "what was left at the end is lost too"
 

@@ -5,24 +5,18 @@ worker's process id.
 """
 
 import asyncio
-import contextlib
-import json
 import os
-import signal
-import sys
 from typing import Any
 
 import langfuse.langchain  # noqa: F401  once for all
 import uvloop
 
-from agent.errors import AgentError
-from agent.meter import Meter
 from agent.runner import AgentRunner
-from agent.work import AgentWork
-from core_config import SIMULATOR, Settings, load_registry
+from core_config import Settings, load_registry
 from monitoring.logs import setup_logging
 from monitoring.tracing import Tracing
 from taskstore.records import WorkerInfo
+from tests.worker.agent_forks import fork_workers
 from worker.engine import Engine
 from worker.executor import Executor
 
@@ -50,29 +44,5 @@ def run(name: str, settings: dict[str, Any], log: str) -> None:
     ).run()
 
 
-async def warm_up() -> None:
-    """What the first call loads, all workers have: it fails, since nobody listens there."""
-    runner = AgentRunner(Settings(_env_file=None, simulator_port=1))
-    with contextlib.suppress(AgentError):
-        await runner.run(AgentWork(task_id="t", message="go", model=SIMULATOR), Meter())
-    await runner.close()
-
-
-def main() -> None:
-    asyncio.run(warm_up())
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are not waited for
-    for line in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            sys.stdin.close()
-            try:
-                run(**json.loads(line))
-            finally:
-                os._exit(0)
-        sys.stdout.write(f"{pid}\n")
-        sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    main()
+    fork_workers(run)
