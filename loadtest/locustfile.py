@@ -171,10 +171,10 @@ class FollowingUser(Streaming):
             self.follow(began, "GET", f"/task/{task_id}/events", "/task/{id}/events")
 
 
-events.init_command_line_parser.add_listener(add_options)
+events.init_command_line_parser.add_listener(add_options)  # type: ignore[no-untyped-call]  # locust types it not
 
 
-@events.init.add_listener
+@events.init.add_listener  # type: ignore[untyped-decorator]  # nor this
 def _begin(environment: Any, **_: Any) -> None:
     """Gives the kinds of users their weights, and says now and then how it goes."""
     options = environment.parsed_options
