@@ -15,7 +15,7 @@ from itertools import count
 from math import ceil
 from typing import Any
 
-import gevent  # type: ignore[import-untyped]  # it has no types, and its stubs are not in the lock
+import gevent
 from locust import FastHttpUser, HttpUser, events, task
 from locust.runners import WorkerRunner
 from locust.user.users import User
