@@ -130,8 +130,10 @@ SHOWN_BY = {
         "LANGFUSE_SAMPLE_RATE": "test_a_share_of_the_tasks_is_traced",
         "TRACE_CONTENT": "test_without_contents_the_structure_is_all_there",
     },
-    "tests/traces/test_export.py": {
+    "tests/traces/exporting.py": {
         "OTEL_EXPORTER_OTLP_ENDPOINT": "make",
+    },
+    "tests/traces/test_export.py": {
         "OTEL_EXPORTER_OTLP_HEADERS": "test_the_same_spans_go_wherever_they_are_wanted",
     },
     "tests/traces/test_ids.py": {

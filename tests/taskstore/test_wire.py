@@ -104,6 +104,7 @@ async def test_what_is_overdue_is_told_so_and_what_is_not_gets_its_answer(
 ) -> None:
     """Of one connection. What comes after does not queue there: it may be dead."""
     await hasty.send("PING")
+    slow = hasty._line
     with stopped(private_server):
         first = asyncio.ensure_future(hasty.send("ECHO", "first"))
         await asyncio.sleep(SHORT_S * 0.9)
@@ -114,6 +115,7 @@ async def test_what_is_overdue_is_told_so_and_what_is_not_gets_its_answer(
         await asyncio.sleep(0)
         assert not second.done()
     assert [await second, await third] == ["second", "third"]
+    assert hasty._line is not slow
     async with asyncio.timeout(10):
         while await connections(private_settings) != 1:  # the slow one is left once nobody waits for it
             await asyncio.sleep(0.01)
