@@ -171,10 +171,6 @@ class FollowingUser(Streaming):
             self.follow(began, "GET", f"/task/{task_id}/events", "/task/{id}/events")
 
 
-events.init_command_line_parser.add_listener(add_options)
-
-
-@events.init.add_listener
 def _begin(environment: Any, **_: Any) -> None:
     """Gives the kinds of users their weights, and says now and then how it goes."""
     options = environment.parsed_options
@@ -199,3 +195,7 @@ def _say(progress: figures.Progress, every: float) -> None:
     while True:
         gevent.sleep(every)
         progress.say()
+
+
+events.init_command_line_parser.add_listener(add_options)  # type: ignore[no-untyped-call]  # Locust's own lack
+events.init.add_listener(_begin)  # type: ignore[no-untyped-call]  # as above

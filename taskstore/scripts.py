@@ -102,12 +102,23 @@ class Scripts:
         """The script's answer. Raises StoreUnavailable or StorageFull; a bug in a script raises ResponseError."""
         script = self._scripts[verb]
         words: Words = ("EVALSHA", str(script.sha), 1, self._prefix, self._policy, *args)
-        with self._observed(verb), translating():
+        began = time.perf_counter()
+        try:  # not the context managers below: they would take as long as the command
             try:
-                return await self._sent(words)
+                answer = await self._sent(words)
             except NoScriptError:
                 await self._redis.wire.send("SCRIPT", "LOAD", str(script.script))
-                return await self._sent(words)
+                answer = await self._sent(words)
+        except Exception as error:
+            if self._on_call is not None:
+                self._on_call(verb, time.perf_counter() - began, failed=True)
+            translated = _translated(error)
+            if translated is error:
+                raise
+            raise translated from error
+        if self._on_call is not None:
+            self._on_call(verb, time.perf_counter() - began, failed=False)
+        return answer
 
     async def run_with(self, verb: str, *commands: Sequence[str]) -> list[Any]:
         """The answers of a script without arguments and of the commands behind it, in one round trip; what is wrong
@@ -179,13 +190,16 @@ def translating() -> Iterator[None]:
     """Redis's failures as the store's."""
     try:
         yield
-    except (OutOfMemoryError, ReadOnlyError, BusyLoadingError, ResponseError) as error:
-        raise _translated(error) from error
     except (RedisError, OSError) as error:
-        raise StoreUnavailable(f"Redis did not answer: {error}") from error
+        raise _translated(error) from error
 
 
-def _translated(error: RedisError) -> Exception:
+def _translated(error: Exception) -> Exception:
+    """The error itself when it is a bug and no failure of Redis."""
+    if not isinstance(error, RedisError | OSError):
+        return error
+    if not isinstance(error, ResponseError | BusyLoadingError):
+        return StoreUnavailable(f"Redis did not answer: {error}")
     code = code_of(str(error))
     if isinstance(error, OutOfMemoryError) or code in FULL:
         return StorageFull(f"Redis takes no more writes: {error}")

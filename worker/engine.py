@@ -7,6 +7,7 @@ one is never loaded. docs/architecture.md has the picture.
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import math
@@ -128,6 +129,9 @@ class Engine(Worker):
         await self._process.start()
         await until_usable(self._redis, self._outage)
         await self._make_ready()
+        # what is loaded by now stays: a collection need not walk a million objects that cannot be garbage
+        gc.collect()
+        gc.freeze()
         await self._keeper.start()
         self._tell_slots()
         for role in (self._writer, *self._roles):

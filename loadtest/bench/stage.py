@@ -14,8 +14,8 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-KEPT: Final = ("PATH", "HOME", "LANG", "TMPDIR")
-"""Of the environment; all else would be the settings and keys of whoever runs the benchmark."""
+KEPT: Final = ("PATH", "HOME", "LANG", "TMPDIR", "LONGHAUL_TEST_RUN")
+"""Of the environment; all else would be the settings and keys of whoever runs it. The last one marks a test run's."""
 
 _LAST_LINES = 15
 

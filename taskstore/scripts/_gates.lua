@@ -22,7 +22,10 @@ local REASONS = { 'limit', 'rate', 'cooldown', 'pause' }
 
 -- For how long, in all, each reason has kept tasks like r from being started (ms), and whether any ever has. The
 -- difference of two looks is the wait that it cost.
+local looked = {}
 function gates.held(r)
+  local like = r.model .. '\31' .. r.agent
+  if looked[like] then return unpack(looked[like]) end
   local totals, any, fields = {}, false, {}
   for _, what in ipairs({ 'model ' .. r.model, 'agent ' .. r.agent }) do
     fields[#fields + 1] = what .. '|now'
@@ -37,6 +40,7 @@ function gates.held(r)
       any = any or total > 0 or reason == name
     end
   end
+  looked[like] = { totals, any }
   return totals, any
 end
 
@@ -55,6 +59,7 @@ end
 function gates.hold(what, reason, current)
   local was, since = string.match(current or '', '^(%S+) (%d+)$')
   if was == reason then return end
+  looked = {}
   if was then call('HINCRBY', P .. 'holds', what .. '|' .. was, whole(math.max(0, now - since))) end
   if reason then
     call('HSET', P .. 'holds', what .. '|now', reason .. ' ' .. whole(now))
@@ -106,8 +111,11 @@ function gates.save_cooling(model, cooling)
   call('HSET', P .. 'gates', model .. '|cooling', table.concat(parts, ' '))
 end
 
+local fine = {}  -- models of which an answer has been told, and no failure since
+
 -- A call of the model failed. asked_ms: the provider's Retry-After, or nil.
 function gates.failed(model, code, asked_ms)
+  fine[model] = nil
   local fault = FAULTS[code]
   if not fault then return end
   local most, first, longest = unpack(fault)
@@ -138,6 +146,8 @@ end
 
 -- A call of the model succeeded. While it cools down, that was one which had begun before.
 function gates.answered(model)
+  if fine[model] then return end
+  fine[model] = true
   local texts = call('HMGET', P .. 'gates', model .. '|cooling', model .. '|faults')
   if texts[2] then call('HDEL', P .. 'gates', model .. '|faults') end
   local cooling = gates.cooling(texts[1])

@@ -11,7 +11,8 @@ local now = clock_parts[1] * 1000 + math.floor(clock_parts[2] / 1000)
 -- Workers that were seen since then count as alive.
 local alive_since = now - math.max(10000, 2 * policy.lease)
 
-local function whole(number) return string.format('%.0f', number) end
+-- %d is several times as fast, and would cut what is behind the point.
+local function whole(number) return string.format(number % 1 == 0 and '%d' or '%.0f', number) end
 
 -- A full Redis (maxmemory, noeviction) refuses a script at its first write, if that may take memory, and never later: no
 -- verb is stopped half-way. Verbs that end, keep or free what was let in begin with a write that takes none, and so are
@@ -20,18 +21,12 @@ local function also_when_full() call('HDEL', P .. 'swept', 'full') end
 
 local gates, sessions = {}, {}  -- what _gates.lua and _sessions.lua define
 
--- What operators count (monitoring/metrics.py has the metrics, STORED), by label values. A verb adds up what it did and writes
--- that at its end, so that a batch writes each field once.
+-- What operators count (monitoring/metrics.py has the metrics, STORED), by label values. A verb adds up what it did, and
+-- wind_up writes each field once, however many tasks the batch had.
 local tallied = {}
 local function tally(metric, by, ...)
   local field = table.concat({ metric, ... }, '\31')
   tallied[field] = (tallied[field] or 0) + by
-end
-
-local function write_tally()
-  for field, by in pairs(tallied) do
-    if by > 0 then call('HINCRBY', P .. 'counts', field, whole(by)) end
-  end
 end
 
 local LANE_NAMES = { i = 'interactive', b = 'batch' }
@@ -42,7 +37,7 @@ local FINAL = { success = true, failed = true, cancelled = true }
 local FIELDS = {
   'status', 'at', 'caller', 'model', 'agent', 'kind', 'flow', 'weight', 'vscore', 'session', 'turn', 'memory',
   'user_id', 'fence', 'settled', 'attempt', 'retries', 'crashes', 'worker', 'created_at', 'queued_at', 'started_at',
-  'deadline_at', 'cancel_at', 'interrupted_by', 'idem', 'cause',
+  'deadline_at', 'cancel_at', 'interrupted_by', 'idem', 'cause', 'kept',
 }
 local NUMBERS = {
   turn = true, fence = true, settled = true, attempt = true, retries = true, crashes = true, created_at = true,
@@ -53,30 +48,54 @@ local function task_key(id) return P .. 'task:' .. id end
 
 local function steps_key(id) return P .. 'steps:' .. id end
 
--- The record's decision fields, or nil when there is none.
-local function load(id)
-  local values = call('HMGET', task_key(id), unpack(FIELDS))
+-- The same of values by name.
+local function decision_fields(of)
+  local r = {}
+  for _, name in ipairs(FIELDS) do
+    if NUMBERS[name] then r[name] = tonumber(of[name] or 0) or 0 else r[name] = of[name] or '' end
+  end
+  return r
+end
+
+-- The record's decision fields, or nil when there is none. names: FIELDS and others behind them, whose values are then
+-- the second answer.
+local function load(id, names)
+  local values = call('HMGET', task_key(id), unpack(names or FIELDS))
   if not values[1] then return nil end
   local r = {}
   for i, name in ipairs(FIELDS) do
     local value = values[i]
     if NUMBERS[name] then r[name] = tonumber(value or 0) or 0 else r[name] = value or '' end
   end
-  return r
+  return r, values
+end
+
+-- Changes the record with the next `set`, which saves a command: only where one is sure to follow.
+local function change(r, fields)
+  r.changes = r.changes or {}
+  for name, value in pairs(fields) do
+    r[name] = value
+    r.changes[name] = value
+  end
 end
 
 local function set(id, r, fields)
+  change(r, fields)
   local flat = {}
-  for name, value in pairs(fields) do
-    r[name] = value
+  for name, value in pairs(r.changes) do
     flat[#flat + 1] = name
     flat[#flat + 1] = type(value) == 'number' and whole(value) or value
   end
+  r.changes = nil
   call('HSET', task_key(id), unpack(flat))
 end
 
--- One token at most: it wakes one worker, and whoever claims rings again when more is left.
+-- One token at most: it wakes one worker, and whoever claims rings again when more is left. Nobody takes it before the
+-- script has ended.
+local rung = {}
 local function ring(kind)
+  if rung[kind] then return end
+  rung[kind] = true
   local bell = P .. 'bell:' .. kind
   if call('LLEN', bell) == 0 then call('RPUSH', bell, '1') end
 end
@@ -166,10 +185,27 @@ local function append_steps(id, r, data)
 end
 
 -- A running task's slot is free: a worker that had room, but not for this model, has to look again. at: where it ran.
+local freed = {}
 local function ring_for_slot(r, at)
   local leased = gates.leased(at)
-  if leased and leased ~= r.model then gates.room(leased) end
-  gates.room(r.model)
+  if leased then freed[leased] = true end
+  freed[r.model] = true
+end
+
+-- The virtual clock of the fair order: read once, and moved once, by the script that claims.
+local fair = {}
+local function fair_clock()
+  fair.clock = fair.clock or tonumber(call('HGET', P .. 'fair', '*') or '0')
+  return fair.clock
+end
+
+-- The end of every verb that moves tasks: what is done once for all of them.
+local function wind_up()
+  for model in pairs(freed) do gates.room(model) end
+  if fair.moved_to then call('HSET', P .. 'fair', '*', fair.moved_to) end
+  for field, by in pairs(tallied) do
+    if by > 0 then call('HINCRBY', P .. 'counts', field, whole(by)) end
+  end
 end
 
 -- A worker's death is charged to all that it ran, whoever brought it about. So the last run that MAX_CRASHES allows is
@@ -204,14 +240,12 @@ local function beginning(text, most)
 end
 
 -- The fair order: a virtual finish time, given once, when the task is first ready, and kept for good.
-local function stamp(id, r)
+local function stamp(r)
   if r.vscore ~= '' then return end
-  local fair = P .. 'fair'
-  local clock = tonumber(call('HGET', fair, '*') or '0')
-  local last = tonumber(call('HGET', fair, r.flow) or '0')
-  local finish = string.format('%.6f', math.max(clock, last) + 1 / tonumber(r.weight))
-  call('HSET', fair, r.flow, finish)
-  set(id, r, { vscore = finish })
+  local last = tonumber(call('HGET', P .. 'fair', r.flow) or '0')
+  local finish = string.format('%.6f', math.max(fair_clock(), last) + 1 / tonumber(r.weight))
+  call('HSET', P .. 'fair', r.flow, finish)
+  change(r, { vscore = finish })
 end
 
 -- Puts a live task that stands in no index where it belongs: later, behind its session, or ready.
@@ -223,11 +257,11 @@ local function place(id, r, due)
     if call('ZRANGE', P .. 'scheduled', 0, 0)[1] == id then ring(bell_of(r)) end
     return
   end
-  stamp(id, r)
+  stamp(r)
   if r.session ~= '' and not sessions.enter(id, r) then return end
   local lane = lane_of(r)
   local held, ever = gates.held(r)
-  if ever then set(id, r, { held_from = gates.held_text(held, '') }) end
+  if ever then change(r, { held_from = gates.held_text(held, '') }) end
   -- one whose time came has been ready since then: a worker without room promotes nobody
   local ready_at = r.at == 'scheduled' and math.min(now, r.queued_at) or now
   set(id, r, { at = 'ready:' .. lane, ready_at = ready_at })
@@ -276,7 +310,8 @@ end
 -- for the rest. Each write once: progress.number counts them within the fence. Field and value stand in ARGV from `at`.
 local function keep(id, r, progress, at)
   if progress.number <= last_of(id, 'kept', r.fence) then return end
-  call('HSET', task_key(id), 'kept', whole(r.fence) .. ' ' .. whole(progress.number))
+  r.kept = whole(r.fence) .. ' ' .. whole(progress.number)
+  call('HSET', task_key(id), 'kept', r.kept)
   for _, field in ipairs(progress.dropped) do call('HDEL', steps_key(id), field) end
   for i = at, at + 2 * progress.fields - 2, 2 do call('HSET', steps_key(id), ARGV[i], ARGV[i + 1]) end
   local spent = progress.spent
@@ -317,9 +352,10 @@ local function final(id, r, status, data)
     if data[name] then fields[name] = data[name] end
   end
   if data.simulated then fields.simulated = '1' end
-  -- what an earlier attempt failed with is not how the task ended
-  call('HDEL', task_key(id), 'error', 'error_code')
-  if status == 'success' then call('HDEL', task_key(id), 'partial') end
+  -- what an earlier attempt failed with, or has said so far, is not how the task ended
+  local first = r.status == 'running' and r.fence == 1
+  if not first then call('HDEL', task_key(id), 'error', 'error_code') end
+  if status == 'success' and not (first and r.kept == '') then call('HDEL', task_key(id), 'partial') end
   set(id, r, fields)
   call('ZREM', P .. 'live', id)
   local code = data.error_code or ''
@@ -333,13 +369,14 @@ local function final(id, r, status, data)
   call('ZADD', P .. 'gone', whole(now + ttl), gone_member(id, r))
   event(id, r, 'status', { 'cause', r.cause, 'error_code', code })
   if r.session ~= '' then sessions.leave(id, r, data) end
-  -- what it got done is of use to a replay only, and only what failed can be replayed
-  if status ~= 'failed' then call('DEL', steps_key(id)) end
   -- a minute longer than the sweep's own time to forget: the sweep is the rule, this the net
-  for _, key in ipairs({ task_key(id), P .. 'events:' .. id, steps_key(id) }) do
-    call('PEXPIRE', key, whole(ttl + 60000))
-  end
-  if r.idem ~= '' then call('PEXPIRE', r.idem, whole(ttl + 60000)) end
+  local net = whole(ttl + 60000)
+  call('PEXPIRE', task_key(id), net)
+  call('PEXPIRE', P .. 'events:' .. id, net)
+  if r.idem ~= '' then call('PEXPIRE', r.idem, net) end
+  if r.kept == '' then return end
+  -- what it got done is of use to a replay only, and only what failed can be replayed
+  if status == 'failed' then call('PEXPIRE', steps_key(id), net) else call('DEL', steps_key(id)) end
 end
 
 -- What a task ends with whose cancel was requested.

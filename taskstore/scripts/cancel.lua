@@ -9,5 +9,5 @@ if not r or (caller ~= '*' and caller ~= r.caller) then return 'not_found' end
 if r.status == 'cancelled' then return 'ok:cancelled' end
 if FINAL[r.status] then return 'wrong_status:' .. r.status end
 local status = cancel(id, r)
-write_tally()
+wind_up()
 return 'ok:' .. status

@@ -89,8 +89,12 @@ local function avoided(id, model, via)
   return table.concat(found, '\31')
 end
 
+-- What a run needs besides, behind what is decided by: one look at the record has all of it.
 local BODY = { 'message', 'session_id', 'metadata', 'input', 'output_schema', 'stream', 'ready_at', 'replays',
   'replayed_at', 'traceparent', 'lost' }
+local ALL, LOST = {}, #FIELDS + #BODY
+for _, name in ipairs(FIELDS) do ALL[#ALL + 1] = name end
+for _, name in ipairs(BODY) do ALL[#ALL + 1] = name end
 
 -- Of the attempt before this one, when its worker died with it: fence, attempt, ms since its begin and its end, worker.
 local function lost_before(r, noted)
@@ -99,14 +103,15 @@ local function lost_before(r, noted)
   return table.concat({ fence, attempt, whole(r.started_at - began), whole(r.started_at - ended), worker }, ' ')
 end
 
-local function answer_of(id, r, via)
-  local body = call('HMGET', task_key(id), unpack(BODY))
+-- values: of ALL.
+local function answer_of(id, r, via, values)
+  local body = { unpack(values, #FIELDS + 1, LOST) }
   local left = r.deadline_at > 0 and r.deadline_at - now or -1
   -- not since it was queued: what waited for its session has not waited for a worker
   local ready = r.started_at - (tonumber(body[7] or '') or r.queued_at)
   return { id, whole(r.fence), whole(r.attempt), whole(r.crashes), whole(r.retries), r.caller, r.model, r.agent, r.kind,
     body[1] or '', r.user_id, body[2] or '', body[3] or '{}', whole(left), sessions.history(r),
-    body[4] or '', body[5] or '', whole(call('EXISTS', steps_key(id))), avoided(id, r.model, via), body[6] or '',
+    body[4] or '', body[5] or '', r.kept == '' and '0' or whole(call('EXISTS', steps_key(id))), avoided(id, r.model, via), body[6] or '',
     whole(math.max(0, ready)), whole(math.max(0, r.started_at - (body[9] or r.created_at))), body[8] or '0', body[10] or '',
     lost_before(r, body[11]) }
 end
@@ -120,9 +125,9 @@ end
 if call('HGET', worker, 'claim_no') == number then
   local tasks = {}
   for _, pair in ipairs(cjson.decode(call('HGET', worker, 'claim_ids'))) do
-    local r = load(pair[1])
+    local r, values = load(pair[1], ALL)
     if r and r.status == 'running' and whole(r.fence) == pair[2] then
-      tasks[#tasks + 1] = answer_of(pair[1], r, gates.leased(r.at) or r.model)
+      tasks[#tasks + 1] = answer_of(pair[1], r, gates.leased(r.at) or r.model, values)
     end
   end
   return { 'ok', next_due(), '0', tasks, '0' }
@@ -209,7 +214,7 @@ local function started(id, r, via)
 end
 
 local function take(lane, id, vscore)
-  local r = load(id)
+  local r, values = load(id, ALL)
   -- an entry that its record does not name: whatever left it here, only the record says where a task is
   if not r or r.at ~= 'ready:' .. lane.name then
     call('ZREM', P .. 'ready:' .. lane.name, id)
@@ -228,18 +233,17 @@ local function take(lane, id, vscore)
   leave(id, r)
   if r.cause == 'worker_lost' then  -- which left nobody to tell of that attempt
     local lost = { whole(r.fence), whole(r.attempt), whole(r.started_at), whole(r.queued_at), r.worker }
-    call('HSET', task_key(id), 'lost', table.concat(lost, ' '))
+    values[LOST] = table.concat(lost, ' ')
+    change(r, { lost = values[LOST] })
   end
   local leased = lane.model == '' and lane.name or via .. ':' .. r.kind
   if leased ~= lane.name then call('SADD', P .. 'lanes', leased) end
   set(id, r, { status = 'running', at = 'leases:' .. leased, fence = r.fence + 1, attempt = r.attempt + 1,
-    worker = wid, started_at = now, cause = '' })
-  call('HSET', task_key(id), 'queued_ms', whole(math.max(0, now - r.queued_at)))
+    worker = wid, started_at = now, cause = '', queued_ms = math.max(0, now - r.queued_at) })
   call('ZADD', P .. r.at, whole(now + policy.lease), id)
   tally('agent_attempts_total', 1, r.agent, r.model)
-  local clock = tonumber(call('HGET', P .. 'fair', '*') or '0')
   if lane.model == '' then vscore = r.vscore end  -- in quarantine an entry's score is another
-  if tonumber(vscore) > clock then call('HSET', P .. 'fair', '*', vscore) end
+  if tonumber(vscore) > fair_clock() then fair.clock, fair.moved_to = tonumber(vscore), vscore end
   -- of its wait, what a limit, a cooldown or a pause was the reason for
   local about, totals, ever = { 'worker', wid }, gates.held(r)
   local held = ever and gates.held_text(totals, call('HGET', task_key(id), 'held_from') or '') or ''
@@ -251,7 +255,7 @@ local function take(lane, id, vscore)
   event(id, r, 'status', about)
   if lane.model == '' then free[''] = free[''] - 1 end
   started(id, r, via)
-  tasks[#tasks + 1] = answer_of(id, r, via)
+  tasks[#tasks + 1] = answer_of(id, r, via, values)
   taken[#taken + 1] = { id, whole(r.fence) }
 end
 
@@ -357,7 +361,7 @@ call('PEXPIRE', worker, 3600000)
 -- Only renew says that a worker lives on. Were a claim to say it too, the tasks of a busy worker that died would look like
 -- lost claims when their leases end, and a task that kills its workers would never be charged.
 call('ZADD', P .. 'workers', 'NX', whole(now), wid)
-write_tally()
+wind_up()
 local due = next_due()
 if opens and (due == '-1' or opens < tonumber(due)) then due = whole(opens) end
 return { 'ok', due, more and '1' or '0', tasks, attend and '1' or '0' }

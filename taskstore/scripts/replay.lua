@@ -37,5 +37,5 @@ call('ZADD', P .. 'live', deadline > 0 and whole(r.deadline_at) or '+inf', id)
 if r.session ~= '' then sessions.join_again(r) end
 place(id, r, now)
 event(id, r, 'status', about)
-write_tally()
+wind_up()
 return 'ok:pending'

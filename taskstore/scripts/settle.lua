@@ -7,7 +7,7 @@
 
 local function again(id, r, status, due, cause)
   leave(id, r)
-  set(id, r, { status = status, queued_at = math.max(now, due), cause = cause or '' })
+  change(r, { status = status, queued_at = math.max(now, due), cause = cause or '' })
   place(id, r, due)
   event(id, r, 'status', { 'cause', r.cause })
 end
@@ -35,14 +35,14 @@ local VERBS = {
       data.dead = true
       return final(id, r, 'failed', data)
     end
-    set(id, r, { retries = r.retries + 1 })
+    change(r, { retries = r.retries + 1 })
     tally('agent_retries_total', 1, r.agent, r.model, data.error_code or '')
     note_failure(id, data)
     again(id, r, 'retrying', due, data.error_code)
   end,
   release = function(id, r, data)
     local cause = data.cause or 'released'
-    set(id, r, { attempt = r.attempt - 1 })
+    change(r, { attempt = r.attempt - 1 })
     tally('agent_releases_total', 1, cause)
     again(id, r, 'pending', now + (data.delay_ms or 0), cause)
   end,
@@ -71,11 +71,19 @@ end
 -- How long runs take, for those who ask when theirs will be done. Only of runs that succeeded: what failed took as long as
 -- its fault. As many keys as the registry has models and the agents file agents.
 local PACE_RUNS, PACE_MS = 50, 86400000
+local paces = {}
 local function note_pace(r, ms)
   local pace = P .. 'pace:' .. r.model .. ':' .. r.agent
-  call('LPUSH', pace, whole(ms))
-  call('LTRIM', pace, 0, PACE_RUNS - 1)
-  call('PEXPIRE', pace, PACE_MS)
+  paces[pace] = paces[pace] or {}
+  table.insert(paces[pace], whole(ms))
+end
+
+local function write_paces()
+  for pace, runs in pairs(paces) do
+    call('LPUSH', pace, unpack(runs))
+    call('LTRIM', pace, 0, PACE_RUNS - 1)
+    call('PEXPIRE', pace, PACE_MS)
+  end
 end
 
 local function done(id, r)
@@ -97,7 +105,7 @@ while i <= #ARGV do
       append_steps(id, r, data.steps)
       if data.steps.progress then keep(id, r, data.steps.progress, i + 5) end
     end
-    set(id, r, { settled = fence, duration_ms = math.max(0, now - r.started_at) })
+    change(r, { settled = fence, duration_ms = math.max(0, now - r.started_at) })
     charge(id, r, data)
     local at = r.at
     if (kind == 'fail' or kind == 'retry') and others_can(r, data) then
@@ -118,5 +126,6 @@ while i <= #ARGV do
   end
   i = i + 5 + 2 * fields
 end
-write_tally()
+write_paces()
+wind_up()
 return words

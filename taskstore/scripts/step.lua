@@ -18,5 +18,5 @@ while i <= #ARGV do
   end
   i = i + 4 + 2 * fields
 end
-write_tally()
+wind_up()
 return words

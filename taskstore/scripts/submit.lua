@@ -78,7 +78,8 @@ end
 for i = 8, #ARGV do fields[#fields + 1] = ARGV[i] end
 call('HSET', task_key(id), unpack(fields))
 
-local r = load(id)
+for i = 1, #fields, 2 do given[fields[i]] = fields[i + 1] end
+local r = decision_fields(given)
 if r.session ~= '' then sessions.join(id, r, interrupts) end
 call('ZADD', P .. 'live', deadline_at, id)
 call('ZADD', P .. 'caller:' .. r.caller, whole(now), id)
@@ -88,5 +89,5 @@ place(id, r, run_at)
 event(id, r, 'status')
 tally('agent_tasks_submitted_total', 1, r.caller, r.agent, r.model, LANE_NAMES[r.kind])
 if interrupts then cancel(busy, load(busy), id) end  -- which lets the new one in, when no worker holds it
-write_tally()
+wind_up()
 return { 'created', id, 'pending', whole(now) }

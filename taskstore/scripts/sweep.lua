@@ -16,18 +16,18 @@ local lanes = call('SMEMBERS', P .. 'lanes')
 local function after_loss(id, r, free)
   if r.cancel_at ~= '' then return final(id, r, 'cancelled', cancelled(r)) end
   if free then
-    set(id, r, { attempt = r.attempt - 1 })
+    change(r, { attempt = r.attempt - 1 })
   else
-    set(id, r, { crashes = r.crashes + 1 })
+    change(r, { crashes = r.crashes + 1 })
   end
-  set(id, r, { duration_ms = math.max(0, now - r.started_at) })
+  change(r, { duration_ms = math.max(0, now - r.started_at) })
   if r.crashes >= policy.max_crashes then
     return final(id, r, 'failed', { dead = true, error_code = 'worker_lost',
       error = 'The worker was lost ' .. whole(r.crashes) .. ' times while it ran this task.' })
   end
   if r.deadline_at > 0 and r.deadline_at <= now then return final(id, r, 'failed', EXPIRED) end
   leave(id, r)
-  set(id, r, { status = 'retrying', queued_at = now, cause = free and 'lost_claim' or 'worker_lost' })
+  change(r, { status = 'retrying', queued_at = now, cause = free and 'lost_claim' or 'worker_lost' })
   place(id, r, now)
   event(id, r, 'status', { 'cause', r.cause })
 end
@@ -149,11 +149,10 @@ for i = 1, #scanned[2], 2 do
 end
 
 -- Flows whose last finish is behind the clock start from the clock again: the same as not being known.
-local fair_clock = tonumber(call('HGET', P .. 'fair', '*') or '0')
-if fair_clock > 0 then
+if fair_clock() > 0 then
   local flows = call('HSCAN', P .. 'fair', '0', 'COUNT', LIMIT)[2]
   for i = 1, #flows, 2 do
-    if flows[i] ~= '*' and tonumber(flows[i + 1]) <= fair_clock then call('HDEL', P .. 'fair', flows[i]) end
+    if flows[i] ~= '*' and tonumber(flows[i + 1]) <= fair_clock() then call('HDEL', P .. 'fair', flows[i]) end
   end
 end
 call('ZREMRANGEBYSCORE', P .. 'workers', '-inf', whole(now - 3600000))
@@ -167,7 +166,7 @@ if call('EXISTS', P .. 'behind') == 1 then
   if behind <= 0 then call('DEL', P .. 'behind') end
 end
 
-write_tally()
+wind_up()
 local answer = {}
 for name, count in pairs(counts) do
   answer[#answer + 1] = name

@@ -112,6 +112,13 @@ def test_redis_is_reached_by_those_who_need_it_only() -> None:
     assert services()["redis"]["networks"] == ["store"]
 
 
+def test_nobody_makes_an_account_of_grafana_for_himself() -> None:
+    for name in ("grafana", "host-grafana"):
+        environment = services()[name]["environment"]
+        assert environment["GF_USERS_ALLOW_SIGN_UP"] == "false"
+        assert not [variable for variable in environment if "ANONYMOUS" in variable]
+
+
 def test_the_gateway_has_no_way_out() -> None:
     assert all(section("networks")[network] == {"internal": True} for network in services()["gateway"]["networks"])
 

@@ -39,6 +39,13 @@ def test_the_key_that_it_prints_is_an_admin_s_and_stands_nowhere(file: Path) -> 
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+def test_a_file_that_everybody_could_read_is_closed_before_a_secret_is_in_it(file: Path) -> None:
+    file.write_text("LOG_LEVEL=DEBUG\n")
+    file.chmod(0o644)
+    run(str(file))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
 def test_two_files_share_no_secret(file: Path, tmp_path: Path) -> None:
     run("langfuse", str(file))
     run("langfuse", str(tmp_path / "other"))

@@ -63,7 +63,7 @@ def test_a_run_time_that_is_none(text: str) -> None:
 class Parser(argparse.ArgumentParser):
     """Takes what Locust's own adds to argparse's arguments."""
 
-    def add_argument(self, *names, env_var="", is_secret=False, **more):  # type: ignore[override]
+    def add_argument(self, *names, env_var="", is_secret=False, **more):
         assert env_var.startswith("LOAD_") or names[0] == "-h"
         return super().add_argument(*names, **more)
 

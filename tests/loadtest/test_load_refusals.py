@@ -115,7 +115,10 @@ async def test_failed_tasks_are_failures_by_their_code(
 
     failing = asyncio.create_task(fail_everything())
     try:
-        words = ("--users", "2", "--run-time", "4s", "--only", "poll,events", "--poll-every", "0.2", "--pause", "0.2")
+        words = (
+            "--users", "2", "--spawn-rate", "2", "--run-time", "5s", "--only", "poll,events", "--weight-poll", "1",
+            "--poll-every", "0.2", "--pause", "0.2",
+        )  # fmt: skip
         code, told = await load("--host", gateway.url, *words)
     finally:
         stopped.set()
@@ -123,4 +126,5 @@ async def test_failed_tasks_are_failures_by_their_code(
     assert code == 1, told
     lines = told.splitlines()
     for way in ("poll", "events"):
-        assert any("task failed: model_unavailable" in line and f"submit to final ({way})" in line for line in lines)
+        failed = [line for line in lines if f"submit to final ({way})" in line and "task failed: model_unavail" in line]
+        assert len(failed) == 1, told

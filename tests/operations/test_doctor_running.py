@@ -1,5 +1,6 @@
 """`manage.py doctor` beside a system that runs, and one that was killed; and on the real one."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from operations import runstate
 
 from .conftest import Copy, Sleeper, until
 from .doctor_runs import Doctor
+from .test_doctor_servers import serving
 
 
 def examined(copy: Copy, *arguments: str, **more: str) -> tuple[int, list[dict[str, Any]]]:
@@ -126,6 +128,22 @@ def test_what_goes_on_without_its_supervisor_is_named(doctor: Doctor, sleeper: S
     assert f"(pid {DEAD.pid}) was killed, and worker-1 go on" in found["says"]
     assert "manage.py start" in found["remedy"]
     assert "`processes`" in told.one("ports", "ok")["says"]
+    assert told.code == 1
+
+
+def test_a_process_that_is_down_and_a_gateway_that_is_not_ready_are_failures(
+    doctor: Doctor, sleeper: Sleeper, tmp_path: Path
+) -> None:
+    supervisor = runstate.of_process("supervisor", "supervisor", sleeper(**{runstate.TOKEN_VARIABLE: "token"}).pid)
+    worker = dataclasses.replace(DEAD, name="worker-1", role="worker", ended="exit code 1")
+    (tmp_path / "var").mkdir()
+    answer = {"status": "not_ready", "checks": {"workers": {"ok": False, "detail": "None is alive."}}}
+    with serving(503, json.dumps(answer)) as (url, _):
+        state = runstate.RunState("token", supervisor, "running", gateway_url=url, processes=(worker,))
+        runstate.write(tmp_path / "var", state)
+        told = doctor()
+    assert told.one("processes", "failure")["says"] == "worker-1 is down (exit code 1)"
+    assert told.one("gateway", "failure")["says"] == f"{url}/ready answers 503: workers: None is alive."
     assert told.code == 1
 
 

@@ -27,8 +27,12 @@ class Watched(System):
         """`refusing_url`: a provider that takes no key."""
         port = free_port()
         self.models = folder / "models.toml"
-        served = {"litellm_id": "openai/simulator", "base_url": f"http://127.0.0.1:{port}/v1", "cooldown": False}
-        more = {
+        served: dict[str, object] = {
+            "litellm_id": "openai/simulator",
+            "base_url": f"http://127.0.0.1:{port}/v1",
+            "cooldown": False,
+        }
+        more: dict[str, dict[str, object]] = {
             "Dear": {"price_in": 1.0, "price_out": 1.0},
             "Dead-Key": {"base_url": refusing_url, "api_key_env": "KEY_OF_NOBODY"},
         }

@@ -87,7 +87,7 @@ def has_died(name: str, status: str) -> bool:
 
 
 def a_slow_model(watched: Watched, prometheus: Prometheus, night: str) -> None:
-    tasks = []
+    tasks: list[str] = []
 
     def stage() -> None:
         tasks.append(watched.ask("[[delay=1.5]] hello", model="Sluggish")["task_id"])
@@ -102,7 +102,9 @@ def a_slow_model(watched: Watched, prometheus: Prometheus, night: str) -> None:
     took = re.search(r" duration_ms=(\d+) ", line)
     assert took
     assert int(took[1]) > 1000
-    assert re.search(r"model +Sluggish +1\.[5-9]\d s ", printed(watched, night, TASK_ID=tasks[-1]))
+    call = re.search(r"model +Sluggish +([\d.]+) s ", printed(watched, night, TASK_ID=tasks[-1]))
+    assert call
+    assert float(call[1]) >= 1.5
 
 
 def a_dead_key(watched: Watched, prometheus: Prometheus, night: str) -> None:
@@ -117,7 +119,7 @@ def a_dead_key(watched: Watched, prometheus: Prometheus, night: str) -> None:
 
 
 def one_noisy_caller(watched: Watched, prometheus: Prometheus, night: str) -> None:
-    tasks = []
+    tasks: list[str] = []
 
     def stage() -> None:
         """Twice it is more than all slots."""
@@ -131,7 +133,7 @@ def one_noisy_caller(watched: Watched, prometheus: Prometheus, night: str) -> No
 
 
 def a_failing_tool(watched: Watched, prometheus: Prometheus, night: str) -> None:
-    tasks = []
+    tasks: list[str] = []
 
     def stage() -> None:
         tasks.append(watched.ask("Compute 1 / 0")["task_id"])
@@ -183,7 +185,7 @@ def a_retry_storm(watched: Watched, prometheus: Prometheus, night: str) -> None:
 
 
 def spend_doubled(watched: Watched, prometheus: Prometheus, night: str) -> None:
-    tasks = []
+    tasks: list[str] = []
 
     def stage() -> None:
         tasks.append(watched.ask("hello", model="Dear")["task_id"])

@@ -5,6 +5,7 @@ import random
 import statistics
 from pathlib import Path
 
+import httpx
 import pytest
 
 from loadtest.simulator.behaviour import Behaviour
@@ -142,7 +143,7 @@ def test_a_rate_without_a_status_is_a_500_and_a_hang_rate_hangs(simulator: Serve
         simulator.http.post(
             f"{simulator.url}/chat/completions",
             json={"model": "s", "messages": [{"role": "user", "content": "stuck [[hang_rate=1]]"}]},
-            timeout=0.3,
+            timeout=httpx.Timeout(30, read=0.3),
         )
     assert simulator.call("stuck", outcome="disconnected")["fault"] == "hang"
 

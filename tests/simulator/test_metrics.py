@@ -72,7 +72,7 @@ def test_an_answer_that_was_told_to_break_counts_in_no_latency(simulator: Server
 def test_the_loop_is_watched_while_calls_run_and_the_seed_is_told(simulator: Server) -> None:
     simulator.post("[[delay=0.4]]")
     told = simulator.http.get(f"{simulator.root}/metrics.json").json()
-    assert told["loop_late"]["count"] >= 3
+    assert told["loop_late"]["count"] >= 1, "the first look is due long before the answer"
     assert told["seed"] == samples(simulator)["simulator_seed", ""]
 
 

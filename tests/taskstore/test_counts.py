@@ -179,4 +179,4 @@ def test_the_scripts_count_what_is_declared_with_as_many_labels() -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_that_counts_writes_what_it_counted(verb: str) -> None:
     counts_something = re.search(r"\b(tally|final|cancel|charge|keep)\(", SCRIPTS[verb])
-    assert bool(counts_something) == ("write_tally()" in SCRIPTS[verb])
+    assert bool(counts_something) == ("wind_up()" in SCRIPTS[verb])

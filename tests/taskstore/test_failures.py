@@ -66,7 +66,7 @@ async def test_a_verb_that_times_out_is_sent_once_and_may_be_repeated(
     before = (await private_store.redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
     # the same options but a shorter wait, to keep the test quick
     pool = connection_pool(private_settings.redis_address)
-    pool.connection_kwargs["socket_timeout"] = 0.3
+    pool.connection_kwargs["socket_timeout"] = 1.0
     impatient = TaskStore(Client.from_pool(pool), private_settings)
     await impatient.redis.ping()
     assert private_server.process

@@ -123,8 +123,10 @@ async def test_the_last_line_says_what_is_not_known_and_who_answered_in_the_mode
     task = new_task()
     await store.submit(task)
     (claim,) = (await store.claim("w", 1, room=1, extra=0, models={"M": None})).tasks
-    spent = {"usage": TokenUsage(10, 5, 15), "cost_usd": cost, "answered_by": answered_by}
-    settlement = Settlement(task_id=task.task_id, fence=claim.fence, kind="success", result="said", **spent)
+    settlement = Settlement(
+        task_id=task.task_id, fence=claim.fence, kind="success", result="said", usage=TokenUsage(10, 5, 15),
+        cost_usd=cost, answered_by=answered_by,
+    )  # fmt: skip
     caplog.set_level("INFO")
     attempt_log.ends(claim, settlement, Status.SUCCESS, 0.25, content=False)
     (line,) = caplog.records

@@ -22,7 +22,8 @@ async def claim(store: TaskStore) -> Claim:
     task = new_task(model=name)
     await store.submit(task)
     seconds, micros = await store.redis.time()
-    await store.redis.hset(store.keys.task(task.task_id), "ready_at", seconds * 1000 + micros // 1000 - 5_000)
+    ready_at = seconds * 1000 + micros // 1000 - 5_000
+    await store.redis.hset(store.keys.task(task.task_id), "ready_at", ready_at)  # type: ignore[misc]  # redis-py's own
     (claimed,) = (await store.claim("w", 1, room=1, extra=0, models={name: None})).tasks
     return claimed
 

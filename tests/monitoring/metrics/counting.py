@@ -61,7 +61,7 @@ def answer(verb: str, *arguments: str) -> str:
         case "page":
             return json.dumps(exposition.page()[0].decode())
         case "serve":
-            metrics_server.AGAIN_AFTER_S = 0.1
+            metrics_server.AGAIN_AFTER_S = 0.01
             metrics_server.MetricsServer(Settings(worker_metrics_port=int(arguments[0]))).start()
         case "threads":
             return str(threading.active_count())

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from monitoring import metrics, process_metrics
-from monitoring.process_metrics import ProcessMetrics
+from monitoring.process_metrics import ProcessMetrics, Role
 
-ROLE = "quarantine"
+ROLE: Role = "quarantine"
 """No other test's in this process."""
 
 

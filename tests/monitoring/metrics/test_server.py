@@ -111,6 +111,7 @@ def test_clients_that_say_nothing_take_the_page_from_nobody_for_long(start_count
         return lost(port) == 0
 
     until(served, worker)
+    threads.append(int(worker.ask("threads")))
     assert max(threads) <= threads[0] + MOST_AT_ONCE + 1, "a thread each, and no more than these"
     for connection in silent:
         connection.close()
