@@ -37,7 +37,7 @@ local FINAL = { success = true, failed = true, cancelled = true }
 local FIELDS = {
   'status', 'at', 'caller', 'model', 'agent', 'kind', 'flow', 'weight', 'vscore', 'session', 'turn', 'memory',
   'user_id', 'fence', 'settled', 'attempt', 'retries', 'crashes', 'worker', 'created_at', 'queued_at', 'started_at',
-  'deadline_at', 'cancel_at', 'interrupted_by', 'idem', 'cause', 'kept',
+  'deadline_at', 'cancel_at', 'interrupted_by', 'idem', 'cause', 'kept', 'error_code',
 }
 local NUMBERS = {
   turn = true, fence = true, settled = true, attempt = true, retries = true, crashes = true, created_at = true,
@@ -353,9 +353,9 @@ local function final(id, r, status, data)
   end
   if data.simulated then fields.simulated = '1' end
   -- what an earlier attempt failed with, or has said so far, is not how the task ended
-  local first = r.status == 'running' and r.fence == 1
-  if not first then call('HDEL', task_key(id), 'error', 'error_code') end
-  if status == 'success' and not (first and r.kept == '') then call('HDEL', task_key(id), 'partial') end
+  local failed_before = r.error_code ~= ''
+  if failed_before then call('HDEL', task_key(id), 'error', 'error_code') end
+  if status == 'success' and (failed_before or r.kept ~= '') then call('HDEL', task_key(id), 'partial') end
   set(id, r, fields)
   call('ZREM', P .. 'live', id)
   local code = data.error_code or ''

@@ -68,7 +68,7 @@ class System:
             text=True,
             timeout=timeout,
         )
-        if arguments[0] == "start" and done.returncode == 0:
+        if arguments[0] == "start" and done.returncode == 0 and "running already" not in done.stdout:
             self.started = done.stdout
         return done
 

@@ -124,7 +124,7 @@ async def test_one_call_that_fails_fails_alone(
     assert str(wrong) == "The MCP server web refused: No such shelf."
     assert "the answer broke off" in str(broken)
     assert "the answer is larger than 4194304 bytes" in str(huge)
-    assert str(hanging) == "The tool hang did not answer within 4 seconds."
+    assert str(hanging) == "The tool hang did not answer within 8 seconds."
     assert [said(str(answer)) for answer in fine] == [str(n) for n in range(10)]
     assert said(await call(tools, "web_echo", text="on we go")) == "on we go"
     assert len([request for request in web.requests if request[0] == "DELETE"]) == 0  # the session is the first
