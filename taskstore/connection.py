@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Self, cast
+from urllib.parse import urlsplit
 
 from redis.asyncio import (
     BlockingConnectionPool,
@@ -125,6 +126,8 @@ def connection_pool(url: str, *, blocking: bool = False) -> ConnectionPool:
     the connections: a burst waits for one, where the plain pool would open a thousand.
     """
     options = connection_options(blocking=blocking)
+    if urlsplit(url).scheme == "unix":
+        del options["socket_keepalive"]  # which redis-py's connection of that kind refuses
     pool = (
         ConnectionPool.from_url(url, **options)
         if blocking

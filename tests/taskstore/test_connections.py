@@ -2,12 +2,19 @@
 
 import asyncio
 import random
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from core_config import Settings
+from operations.embedded_redis import find_server
 from taskstore.connection import connect, connection_pool
 from taskstore.errors import StoreUnavailable
 from taskstore.records import NewTask
@@ -31,6 +38,37 @@ async def _written_to_when_closed(url: str) -> None:
         await connection.send_command("PING")
     finally:
         await pool.disconnect()
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_redis_on_a_unix_socket(private_server: RedisServer, tmp_path: Path, run: Callable[..., Any]) -> None:
+    """What has no connection yet to keep alive by TCP's means, and answers that come in many parts."""
+    with socket_of(private_server, tmp_path / "s") as url:
+        assert run(_asked_on(Settings(redis_url=url))) == ["success" * 300_000, 0]
+
+
+@contextmanager
+def socket_of(server: RedisServer, path: Path) -> Iterator[str]:
+    """The address of a second server like it, which listens on a socket alone."""
+    command = [str(find_server()), "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(server.folder)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            until = time.monotonic() + 60
+            while not path.exists():
+                assert time.monotonic() < until
+                assert process.poll() is None
+                time.sleep(0.02)
+            yield f"unix://{path}?db=0"
+        finally:
+            process.kill()
+
+
+async def _asked_on(settings: Settings) -> list[Any]:
+    async with connect(settings.redis_address) as client:
+        return [
+            await client.wire.send("ECHO", "success" * 300_000),
+            (await TaskStore(client, settings).overview()).queued,
+        ]
 
 
 def test_connections_that_are_cut_again_and_again_make_no_other_error(
