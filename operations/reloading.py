@@ -69,11 +69,12 @@ class Reloader:
                     log.info("reload: %s", line)
         except CommandError as error:
             self.failure = str(error)
+            supervisor.write_state()  # before the line: who reads that finds `status` as it says
             log.error("reload failed: %s", error)  # noqa: TRY400 an expected fault: the sentence says all
         else:
             self.failure = ""
             self._due.clear()
-        supervisor.write_state()
+            supervisor.write_state()
 
 
 async def _change(look: Look) -> None:
